@@ -1,0 +1,69 @@
+"""Writing so that nothing is ever half-written: a temporary name, then a rename. And the lock of a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dataset_tools.errors import FolderBusy, output_error
+
+TEMPORARY = ".photomend-tmp-"  # prefix of every name that is not finished
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` under `path`, whole or not at all. Raises OutputError."""
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name[-80:]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as handle:
+            handle.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise output_error(error, path) from error
+
+
+def replace_text(path: Path, text: str) -> None:
+    """`replace_bytes` of UTF-8 text."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON: sorted keys, two spaces, a newline at the end."""
+    replace_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def json_line(value: Any) -> str:
+    """`value` as one line of JSON with sorted keys, the form of every .jsonl row."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(", ", ": ")) + "\n"
+
+
+@contextmanager
+def folder_lock(path: Path, what: str) -> Iterator[None]:
+    """Holds the lock file `path` for as long as the block runs; the kernel frees it however the process ends.
+
+    Raises:
+        FolderBusy: another process holds it. `what` names the folder in that line.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(path, "a+")  # noqa: SIM115 - it lives as long as the lock
+    except OSError as error:
+        raise output_error(error, path) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            owner = handle.read().strip() or "?"
+            raise FolderBusy(f"{what} is in use by another photomend (process {owner}): wait for it, or stop it") from None
+        handle.seek(0)
+        handle.truncate()
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
