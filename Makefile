@@ -1,0 +1,44 @@
+# make demo: see it work.  make test: prove it.  make check: lint, types and the fast tests, before each commit.
+PYTHON ?= python3
+BIN := .venv/bin
+APT := sudo apt-get install -y python3 python3-venv git make libegl1 libgles2 libgl1 libglib2.0-0 libxcb1
+
+.PHONY: demo test check lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@head -1 Makefile
+
+demo: .venv/.installed
+	@$(BIN)/photomend demo $(DEMO)
+
+test: .venv/.installed-dev
+	@$(BIN)/python -m dataset_tools.system
+	$(BIN)/pytest -n 2 --dist worksteal
+
+check: lint
+	@$(BIN)/python -m dataset_tools.system
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist *.egg-info demo
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian and Ubuntu: $(APT)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+		{ echo "photomend needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv is missing; on Debian and Ubuntu: $(APT)"; exit 1; }
+
+.venv/.installed: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@$(BIN)/python -m dataset_tools.system
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

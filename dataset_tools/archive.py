@@ -1,0 +1,149 @@
+"""The files of one or several archives: walk, order, names, and the group that a folder or a name puts a photo in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_tools.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of an archive. `name` is what the manifest calls it, `path` where it is."""
+
+    archive: int  # index of the archive it came from
+    relative: bytes  # path inside the archive, "/" between its parts
+    path: str  # as the file system wants it (surrogate escapes where it is not UTF-8)
+    name: str  # printable and reversible: `encode_name` of the relative path, behind the archive's label if there are several
+    regular: bool = True  # False: a dangling link, a socket, a folder that may not be read: nothing that can be opened
+
+
+def encode_name(name: bytes) -> str:
+    """Bytes of a path as text that no other path can share: what is not UTF-8, and every "%", is percent-encoded."""
+    escaped = name.replace(b"%", b"%25")
+    return "".join(
+        f"%{ord(character) - 0xDC00:02X}" if 0xDC80 <= ord(character) <= 0xDCFF else character
+        for character in escaped.decode("utf-8", "surrogateescape")
+    )
+
+
+def decode_name(name: str) -> bytes:
+    """The exact inverse of `encode_name`."""
+    return re.sub(rb"%([0-9A-F]{2})", lambda found: bytes([int(found[1], 16)]), name.encode("utf-8"))
+
+
+def labels(archives: Sequence[Path]) -> list[str]:
+    """What stands before the names of each archive: nothing for one, else its base name (-2, -3 where equal)."""
+    if len(archives) == 1:
+        return [""]
+    seen: Counter[str] = Counter()
+    names = []
+    for archive in archives:
+        base = encode_name(os.fsencode(archive.resolve().name or "archive"))
+        seen[base] += 1
+        names.append(base if seen[base] == 1 else f"{base}-{seen[base]}")
+    if len(set(names)) < len(names):
+        raise UsageError(f"the archives' names cannot be told apart ({', '.join(names)}): rename one of the folders")
+    return names
+
+
+def walk(archives: Sequence[Path], skip: Path | None = None) -> tuple[list[Source], list[str]]:
+    """Every file below the archives, sorted by (archive, path bytes), and the names of linked folders.
+
+    Links to files are followed; links to folders are not (they can run in circles) and are returned, so that they can be told.
+    `skip`, a folder, is left out with all that it holds.
+
+    Raises:
+        UsageError: an archive is missing or is not a folder.
+    """
+    sources: list[Source] = []
+    linked: list[str] = []
+    for index, (archive, label) in enumerate(zip(archives, labels(archives), strict=True)):
+        if not archive.exists():
+            raise UsageError(f"the archive {archive} does not exist: give a folder of photos")
+        if not archive.is_dir():
+            raise UsageError(f"the archive {archive} is not a folder: give the folder that holds the photos")
+        found = sorted(_walk_folder(os.fsencode(archive), b"", skip.resolve() if skip else None))
+        prefix = f"{label}/" if label else ""
+        for relative, kind in found:
+            name = prefix + encode_name(relative)
+            if kind == "linked_folder":
+                linked.append(name)
+            else:
+                path = os.fsdecode(os.path.join(os.fsencode(archive), relative))
+                sources.append(Source(index, relative, path, name, kind == "file"))
+    return sources, linked
+
+
+def _walk_folder(root: bytes, below: bytes, skip: Path | None) -> Iterator[tuple[bytes, str]]:
+    folder = os.path.join(root, below) if below else root
+    if skip and Path(os.fsdecode(folder)).resolve() == skip:
+        return
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        yield below or b".", "unreadable"
+        return
+    for entry in entries:
+        relative = b"/".join((below, entry.name)) if below else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk_folder(root, relative, skip)
+        elif entry.is_symlink() and os.path.isdir(entry.path):
+            yield relative, "linked_folder"
+        else:
+            yield relative, "file" if _is_regular(entry.path) else "unreadable"
+
+
+def _is_regular(path: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def stat_key(path: str) -> tuple[int, int] | None:
+    """(size in bytes, time of change in ns): equal as long as nobody wrote to the file. None if it cannot be asked."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def group_rule(text: str | None) -> Callable[[str], str | None]:
+    """The rule of --group-by: a function from a source's name to the key of its group, None where it has none.
+
+    "folder" groups by the photo's parent folder; anything else is a regular expression searched in the name, whose
+    groups (or whole match, where it has none) are the key.
+
+    Raises:
+        UsageError: not a regular expression.
+    """
+    if text is None:
+        return lambda name: None
+    if text == "folder":
+        return lambda name: name.rpartition("/")[0]
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--group-by {text!r} is neither 'folder' nor a regular expression ({error})") from error
+
+    def key(name: str) -> str | None:
+        found = pattern.search(name)
+        if not found:
+            return None
+        return "\n".join(part or "" for part in found.groups()) if pattern.groups else found.group(0)
+
+    return key

@@ -1,0 +1,159 @@
+"""Contact sheets: rows of images with titles above, figures below, drawn so that a person can judge them at a glance."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Rgb = NDArray[np.uint8]
+
+PAPER, INK, FAINT, FRAME = (250, 249, 246), (34, 36, 40), (104, 108, 114), (226, 224, 218)
+MARGIN, GUTTER = 28, 14  # pixels
+HEADER, TITLE, CAPTION = 19, 15, 13  # sizes of the letters
+LEADING = 1.5  # height of a line, in letters
+MIN_CELL, MAX_CELL = 192, 256  # what a cell measures unless told
+
+
+def grid(
+    rows: Sequence[Sequence[Rgb | None]],
+    *,
+    titles: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] | None = None,
+    header: str = "",
+    footer: str = "",
+    cell: int | None = None,
+) -> Rgb:
+    """A contact sheet, uint8 (height, width, 3) sRGB.
+
+    Args:
+        rows: rows of uint8 (H, W, 3) images; None leaves a cell empty. Every image is fitted into one square cell, aspect kept.
+        titles: one above each column.
+        captions: captions[row][column] stands under that image; rows and columns may be missing.
+        header, footer: lines above and below everything, broken at "\\n" and where the sheet ends.
+        cell: side of a cell in pixels. Default: the largest side of all images, enlarged by a whole factor to at least 192
+            and reduced to 256 at most.
+
+    Raises:
+        ValueError: there is no image at all.
+    """
+    images = [image for row in rows for image in row if image is not None]
+    if not images:
+        raise ValueError("a sheet needs at least one image")
+    side = cell or _cell_side(max(max(image.shape[:2]) for image in images))
+    columns = max(len(titles), *(len(row) for row in rows))
+    width = 2 * MARGIN + columns * side + (columns - 1) * GUTTER
+    head, foot = _wrap(header, HEADER, width - 2 * MARGIN), _wrap(footer, CAPTION, width - 2 * MARGIN)
+    caption_height = _line(CAPTION) if captions else 0
+    title_top = MARGIN + (len(head) * _line(HEADER) + GUTTER if head else 0)
+    top = title_top + (_line(TITLE) + 4 if titles else 0)
+    step = side + caption_height + GUTTER
+    bottom = top + len(rows) * step
+    height = bottom + (len(foot) * _line(CAPTION) + GUTTER if foot else 0) + MARGIN - GUTTER
+
+    sheet = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    _write_lines(pen, head, MARGIN, HEADER, INK)
+    for column, title in enumerate(titles):
+        pen.text((_left(column, side), title_top), _short(title, TITLE, side), INK, _font(TITLE))
+    for index, row in enumerate(rows):
+        y = top + index * step
+        for column, image in enumerate(row):
+            _draw_cell(sheet, pen, image, _left(column, side), y, side)
+        for column, text in enumerate(captions[index] if captions and index < len(captions) else ()):
+            pen.text((_left(column, side), y + side + 4), _short(text, CAPTION, side), FAINT, _font(CAPTION))
+    _write_lines(pen, foot, bottom + GUTTER // 2, CAPTION, FAINT)
+    return np.array(sheet)  # (height, width, 3) uint8
+
+
+def fit(rgb: Rgb, side: int) -> Rgb:
+    """`rgb`, uint8 (H, W, 3), resized so that its longer side is `side`, aspect kept.
+
+    Enlarged by a whole factor, an image of flat cells (a mosaic, a drawing) keeps its hard edges (nearest); everything else
+    is resized by area downwards and by bicubic interpolation upwards.
+    """
+    height, width = rgb.shape[:2]
+    longer = max(height, width)
+    if longer == side:
+        return rgb
+    size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
+    if side < longer:
+        method = cv2.INTER_AREA
+    else:
+        method = cv2.INTER_NEAREST if side % longer == 0 and _is_flat(rgb) else cv2.INTER_CUBIC
+    resized: Rgb = cv2.resize(rgb, size, interpolation=method)
+    return resized
+
+
+def _is_flat(rgb: Rgb) -> bool:
+    """Most pixels equal their right neighbour, as they do in the cells of a mosaic."""
+    return rgb.shape[1] > 1 and float((rgb[:, 1:] == rgb[:, :-1]).all(axis=2).mean()) > 0.6
+
+
+def _cell_side(largest: int) -> int:
+    return min(MAX_CELL, largest * -(-MIN_CELL // largest))
+
+
+def _left(column: int, side: int) -> int:
+    return MARGIN + column * (side + GUTTER)
+
+
+def _line(size: int) -> int:
+    return round(size * LEADING)
+
+
+def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, image: Rgb | None, x: int, y: int, side: int) -> None:
+    if image is None:
+        pen.rectangle((x, y, x + side - 1, y + side - 1), outline=FRAME)
+        return
+    fitted = fit(image, side)
+    left, top = x + (side - fitted.shape[1]) // 2, y + (side - fitted.shape[0]) // 2
+    sheet.paste(Image.fromarray(np.ascontiguousarray(fitted)), (left, top))
+
+
+def _write_lines(pen: ImageDraw.ImageDraw, lines: Sequence[str], y: int, size: int, colour: tuple[int, int, int]) -> None:
+    for index, line in enumerate(lines):
+        pen.text((MARGIN, y + index * _line(size)), line, colour, _font(size))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _drawable(text: str) -> str:
+    """`text` in the letters that Pillow's font has: accents fall, the multiplication sign is an x, the rest becomes "?"."""
+    plain = unicodedata.normalize("NFKD", text.replace("×", "x"))
+    kept = (letter for letter in plain if not unicodedata.combining(letter))
+    return "".join(letter if " " <= letter <= "~" or letter == "·" else "?" for letter in kept)
+
+
+def _short(text: str, size: int, width: int) -> str:
+    """`text` with as much of its middle left out as it takes to fit into `width` pixels."""
+    text = _drawable(text)
+    keep = len(text)
+    shown = text
+    while keep > 1 and _font(size).getlength(shown) > width:
+        keep -= 1
+        shown = f"{text[: keep - keep // 2]}...{text[len(text) - keep // 2 :]}"
+    return shown
+
+
+def _wrap(text: str, size: int, width: int) -> list[str]:
+    """The lines of `text`, broken between words so that each fits into `width` pixels."""
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in _drawable(paragraph).split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and _font(size).getlength(longer) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(_short(line, size, width))
+    return lines

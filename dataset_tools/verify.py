@@ -1,0 +1,116 @@
+"""Is a dataset folder what its manifest says? Recomputes all of it from the files, and looks for leaks between splits."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dataset_tools import image_io, pairs
+from dataset_tools.archive import decode_name, labels, sha256
+from dataset_tools.errors import PhotomendError
+from dataset_tools.groups import SPLITS, near_pairs, parse_split, perceptual_hash, split_of
+from dataset_tools.manifest import Row, count, manifest_text, metadata_text, open_dataset, read_rows
+
+
+def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
+    """Everything that is wrong with the dataset in `folder`, one line each; empty where all is well.
+
+    Checks that every pair has its recorded hash and its size S × 2S, that no file is missing or unknown, that counts and
+    metadata follow from the rows, that each group lies in one split and where its key puts it, and that no B half is a
+    near-duplicate of one in another split. With `archives`, in the order of the build, also that the photos are unchanged.
+
+    Raises:
+        DatasetError: it is no dataset of photomend at all.
+    """
+    dataset = open_dataset(folder)
+    if dataset.info is None:
+        return [f"{folder} holds pairs, but no dataset.json: only datasets made by photomend can be verified"]
+    info, rows = dataset.info, list(read_rows(folder / "manifest.jsonl"))
+    problems = list(_tables(folder, info, rows))
+    problems += _splits(info, rows)
+    problems += _files(folder, info["size"], rows)
+    if archives:
+        problems += _sources(rows, archives)
+    return problems
+
+
+def _tables(folder: Path, info: Row, rows: list[Row]) -> Iterator[str]:
+    if sha256(manifest_text(rows).encode("utf-8")) != info["manifest_sha256"]:
+        yield "manifest.jsonl is not the one that dataset.json was written for"
+    told, real = info["counts"], count(rows, info["counts"]["files"])
+    for name in real:
+        if told.get(name) != real[name]:
+            yield f"dataset.json counts {name} as {told.get(name)}, the manifest as {real[name]}"
+    if real["photos"]["all"] != sum(real["photos"][status] for status in ("kept", "rejected", "failed")):
+        yield "a photo of the manifest is neither kept nor rejected nor failed"
+    for split in SPLITS:
+        path = folder / split / "metadata.jsonl"
+        if not path.exists() or path.read_text("utf-8") != metadata_text(rows, split):
+            yield f"{split}/metadata.jsonl does not follow from the manifest"
+
+
+def _splits(info: Row, rows: list[Row]) -> Iterator[str]:
+    splits = defaultdict(set)
+    for row in rows:
+        if row["group"]:
+            splits[row["group"]].add(row["split"])
+    for group, found in sorted(splits.items()):
+        if len(found) > 1:
+            yield f"group {group[:12]} is split over {' and '.join(sorted(found))}"
+        expected = split_of(group, info["seed"], parse_split(info["recipe"]["split"]))
+        if found != {expected}:
+            yield f"group {group[:12]} lies in {' and '.join(sorted(found))}, its key puts it in {expected}"
+    shared = Counter((row["sha256"], row["split"]) for row in rows if row["kind"] == "photo" and row["split"])
+    for content, number in Counter(content for content, _ in shared).items():
+        if number > 1:
+            yield f"photos with the same content {content[:12]} lie in different splits"
+
+
+def _files(folder: Path, size: int, rows: list[Row]) -> Iterator[str]:
+    wanted = {row["pair"]: row for row in rows if row.get("pair")}
+    present = {f"{split}/{name}" for split in SPLITS if (folder / split).is_dir() for name in os.listdir(folder / split)}
+    present -= {f"{split}/metadata.jsonl" for split in SPLITS}
+    for name in sorted(present - wanted.keys()):
+        yield f"{name} is not in the manifest"
+    hashed = []
+    for name, row in sorted(wanted.items()):
+        try:
+            data = (folder / name).read_bytes()
+        except OSError as error:
+            yield f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name} cannot be read: {error.strerror}"
+            continue
+        if sha256(data) != row["pair_sha256"]:
+            yield f"{name} is not the file that was built (its hash differs)"
+        try:
+            rgb = image_io.decode(data, name).rgb8
+        except PhotomendError as error:
+            yield f"{name}: {error}"
+            continue
+        if rgb.shape != (size, 2 * size, 3):
+            yield f"{name} is {rgb.shape[1]}×{rgb.shape[0]} pixels, not {2 * size}×{size}"
+            continue
+        hashed.append((name, perceptual_hash(pairs.split(rgb)[1])))
+    for i, j in near_pairs([text for _, text in hashed]):
+        one, other = hashed[i][0], hashed[j][0]
+        if one.partition("/")[0] != other.partition("/")[0]:
+            yield f"leak: the originals of {one} and {other} are near-duplicates in different splits"
+
+
+def _sources(rows: list[Row], archives: Sequence[Path]) -> Iterator[str]:
+    roots = dict(zip(labels(archives), archives, strict=True))
+    for row in rows:
+        if row["kind"] != "photo" or not row["sha256"]:
+            continue
+        label, _, rest = row["source"].partition("/") if len(archives) > 1 else ("", "", row["source"])
+        if label not in roots:
+            yield f"{row['source']} belongs to an archive {label} that was not given"
+            continue
+        path = os.path.join(os.fsencode(roots[label]), decode_name(rest))
+        try:
+            with open(path, "rb") as handle:
+                if sha256(handle.read()) != row["sha256"]:
+                    yield f"{row['source']} has changed since the build"
+        except OSError as error:
+            yield f"{row['source']} cannot be read any more: {error.strerror}"

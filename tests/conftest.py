@@ -1,0 +1,41 @@
+"""What several tests draw on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_tools import image_io, resources
+
+
+def textured(seed: int, height: int = 96, width: int = 96) -> np.ndarray:
+    """A smooth random image, (H, W, 3) uint8, unlike that of any other seed."""
+    import cv2
+
+    noise = np.random.default_rng(seed).uniform(0, 255, (6, 6, 3)).astype(np.float32)
+    return np.clip(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def write_photos(tmp_path: Path) -> Callable[..., Path]:
+    """write_photos({"x/a.png": 1, "b.jpg": 2}, "archive"): textured images by seed, under tmp_path/archive."""
+
+    def write(photos: dict[str, int], folder: str = "archive", height: int = 96, width: int = 96) -> Path:
+        root = tmp_path / folder
+        root.mkdir(exist_ok=True)
+        for name, seed in photos.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image_io.write(path, textured(seed, height, width), "JPEG" if name.endswith(".jpg") else "PNG")
+        return root
+
+    return write
+
+
+@pytest.fixture
+def samples() -> list[Path]:
+    """The 24 portraits that ship."""
+    return sorted(resources.path("samples").glob("*.jpg"))
