@@ -126,13 +126,13 @@ def parse(text: str) -> Step:
     shown = f"--degrade {text if text.isprintable() else ascii(text)}"
     name, colon, rest = text.partition(":")
     if name not in REGISTRY:
-        raise UsageError(f"{shown}: there is no degradation {ascii(name)}; there are: {', '.join(sorted(REGISTRY))}")
+        raise UsageError(f"{shown}: there is no degradation {name!a}; there are: {', '.join(sorted(REGISTRY))}")
     known = REGISTRY[name].options
     given: dict[str, Value] = {}
     for part in rest.split(",") if colon else ():
         key, equals, value = part.partition("=")
         if not equals:
-            raise UsageError(f"{shown}: expected OPTION=VALUE after the colon; received {ascii(part)}")
+            raise UsageError(f"{shown}: expected OPTION=VALUE after the colon; received {part!a}")
         if key not in known:
             raise UsageError(f"{shown}: {name} has no option {key}; it has: {', '.join(known) or 'none'}")
         if key in given:
@@ -140,7 +140,7 @@ def parse(text: str) -> Step:
         try:
             given[key] = known[key].parse(value)
         except ValueError as error:
-            raise UsageError(f"{shown}: {key} takes {error}; received {ascii(value)}") from None
+            raise UsageError(f"{shown}: {key} takes {error}; received {value!a}") from None
     return Step(name, {key: given.get(key, option.default) for key, option in known.items()})
 
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from dataset_tools.errors import FolderBusy, output_error
 
 TEMPORARY = ".photomend-tmp-"  # prefix of every name that is not finished
+_numbers = itertools.count()
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """Writes `data` under `path`, whole or not at all. Raises OutputError."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name[-80:]}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{next(_numbers)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
             handle.write(data)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise output_error(error, path) from error
 
 

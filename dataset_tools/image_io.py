@@ -1,15 +1,17 @@
 """THE place where files become arrays and arrays become files.
 
 Bytes are hostile until proved otherwise: whatever is in them, the answer is a `Photo` or a PhotoError of one line.
-The type is told by content. A file counts as a photo only if its own format says that it is whole: a file that stops early is
-`Truncated`, even where a decoder would fill in the rest, and even where only the last bytes (a JPEG's end marker, a PNG's last
-checksum, a GIF's trailer) are gone. Bytes after the end of an image are allowed, as phones append them.
+The type is told by content. A file counts as a photo only if it reaches the end that its own format announces: one that stops
+early is `Truncated`, even where a decoder would make up the rest, and even where only the last bytes are gone (a JPEG's end
+marker, a PNG's last checksum, a GIF's trailer). Bytes after that end are allowed: phones append films there. Of an MPO, or of a
+TIFF of several pages, only the first picture must be whole.
 """
 
 from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import re
 import stat
@@ -26,61 +28,38 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
-from dataset_tools import files
-from dataset_tools.errors import (
-    Corrupt,
-    EmptyFile,
-    NotAnImage,
-    OutputError,
-    PhotoError,
-    TooLarge,
-    Truncated,
-    Unreadable,
-    UnsupportedFormat,
+from dataset_tools import errors, files
+
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif")
 )
-
-SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .heic .heif .avif".split())
 MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**30
-HEAD_BYTES = 64  # what `sniff` looks at
+HEAD_BYTES = 64  # enough for `sniff`
 
-_READ = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"})
-_MAGIC = (  # (offset, bytes, format): the first that fits
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"GIF87a", "GIF"),
-    (0, b"GIF89a", "GIF"),
-    (8, b"WEBPVP8", "WEBP"),
-    (8, b"CR\x02", "camera RAW"),
-    *((0, magic, "TIFF") for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    *((0, magic, "camera RAW") for magic in (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),
-    *((14, bytes([size, 0, 0, 0]), "BMP") for size in (12, 16, 40, 52, 56, 64, 108, 124)),
-    (0, b"8BPS", "PSD"),
-    (0, b"gimp xcf", "XCF"),
-    *((0, magic, "JPEG XL") for magic in (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
-    *((0, magic, "JPEG 2000") for magic in (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")),
-    (0, b"v/1\x01", "OpenEXR"),
-    (0, b"\0\0\1\0", "ICO"),
-)
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "camera RAW"} | dict.fromkeys(
-    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIF"
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what Pillow logs must not reach a terminal by itself
+
+_READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+_BEGINNINGS = re.compile(
+    rb"""(?P<JPEG>\xff\xd8\xff) | (?P<PNG>\x89PNG\r\n\x1a\n) | (?P<GIF>GIF8[79]a) | (?P<WEBP>RIFF....WEBPVP8)
+    | (?P<BMP>BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0) | (?P<TIFF>(?!.{8}CR\x02)(II[*+]\0|MM\0[*+]))
+    | (?P<RAW>II\*\0.{4}CR\x02|FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|.{4}ftypcrx) | (?P<PSD>8BPS) | (?P<XCF>gimp\ xcf)
+    | (?P<AVIF>.{4}ftyp(.{4})*?avi[fs]) | (?P<HEIF>.{4}ftyp(.{4})*?(hei[cmsx]|hev[cx]|mif1|msf1))
+    | (?P<JXL>\xff\x0a|\0\0\0\x0cJXL\ ) | (?P<JPEG2000>\xff\x4f\xff\x51|\0\0\0\x0cjP\ \ ) | (?P<EXR>v/1\x01)
+    | (?P<ICO>\0\0\1\0)""",
+    re.DOTALL | re.VERBOSE,
 )
 
 
 def sniff(head: bytes) -> str | None:
-    """The format that a file begins like, from its first `HEAD_BYTES` bytes, or None if it is no image that we know.
+    """The format that a file begins like, from its first `HEAD_BYTES` bytes; None if it is no image that we know.
 
-    One of JPEG (MPO too), PNG, WEBP, TIFF, BMP, GIF, which are read, or HEIF, AVIF, camera RAW, PSD and the like, which are not.
+    JPEG (MPO too), PNG, WEBP, TIFF, BMP and GIF are read; HEIF, AVIF, camera RAW, PSD, XCF, JXL, JPEG2000, EXR, ICO are not.
     """
-    for at, magic, name in _MAGIC:
-        if head.startswith(magic, at) and (name != "BMP" or head[:2] == b"BM") and (name != "WEBP" or head[:4] == b"RIFF"):
-            return name
-    if head[4:8] == b"ftyp":  # ISO base media: the major brand, a version, the compatible brands
-        found = [_BRANDS[head[at : at + 4]] for at in (8, *range(16, len(head), 4)) if head[at : at + 4] in _BRANDS]
-        return "AVIF" if "AVIF" in found else next(iter(found), None)
-    return None
+    found = _BEGINNINGS.match(head[:HEAD_BYTES])
+    return next(name for name, text in found.groupdict().items() if text is not None) if found else None
 
 
 @dataclass(frozen=True)
@@ -93,7 +72,7 @@ class PhotoInfo:
     mode: str  # what a sample holds: L LA RGB RGBA CMYK (0 = no ink)
     depth: int  # bits a channel: 8 or 16
     orientation: int  # the EXIF orientation, 1-8, that has been applied
-    exif: bytes | None  # None for TIFF, where the file's own directory holds it
+    exif: bytes | None  # None for TIFF, whose own directory holds it
     icc: bytes | None
     quantization: dict[int, list[int]] | None  # of a JPEG
     notes: tuple[str, ...]  # what a person should know about how it was read
@@ -103,8 +82,8 @@ class PhotoInfo:
 class Photo:
     """A picture, upright. Both arrays are read-only and may be one and the same: copy before drawing on them.
 
-    samples: (H, W) or (H, W, C) uint8 or uint16, in the file's own depth, channels (`info.mode`) and colour space.
-        Palettes are expanded and 1-bit images are 0 | 255.
+    samples: (H, W) or (H, W, C) uint8 or uint16, in the file's own depth, channels (`info.mode`) and colour space;
+        palettes are expanded, 1-bit images are 0 | 255.
     """
 
     samples: NDArray[Any]
@@ -114,12 +93,13 @@ class Photo:
     def rgb8(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 sRGB: 16 bits as round(x / 257), then the embedded profile, then alpha over white."""
         samples = self.samples if self.samples.dtype == np.uint8 else _EIGHT_BITS[self.samples]
-        alpha = samples[..., -1:] if self.info.mode in ("LA", "RGBA") else None
-        rgb = _to_srgb(samples if alpha is None else samples[..., :-1], self.info.mode.removesuffix("A"), self.info.icc)
-        if alpha is not None:  # at most 255 * 255 + 127: uint16 holds it
-            over = rgb.astype(np.uint16) * alpha + np.uint16(255) * (255 - alpha.astype(np.uint16))
-            rgb = ((over + 127) // 255).astype(np.uint8)
-        return _frozen(rgb)
+        mode = self.info.mode.removesuffix("A")
+        rgb = _to_srgb(samples if mode == self.info.mode else samples[..., :-1], mode, self.info.icc)
+        if mode != self.info.mode:
+            alpha = samples[..., -1:].astype(np.uint16)
+            rgb = ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 65152: uint16 holds it
+        rgb.setflags(write=False)
+        return rgb
 
 
 def read(path: Path, scale: int = 1) -> Photo:
@@ -131,30 +111,29 @@ def read(path: Path, scale: int = 1) -> Photo:
         PhotoError: whatever else `decode` raises.
     """
     name = _printable(str(path))
-    try:
-        # O_NONBLOCK: opening a pipe must not wait for its writer
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
+    try:  # O_NONBLOCK: opening a pipe must not wait for a writer
+        with open(path, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as handle:
             status = os.fstat(handle.fileno())
             if not stat.S_ISREG(status.st_mode):
-                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-                raise Unreadable(f"{name} is {kind}, not a photo")
+                raise errors.Unreadable(f"{name} is a device or a pipe, not a photo")
             _recognise(handle.read(HEAD_BYTES), name)
             if status.st_size > MAX_BYTES:
-                raise TooLarge(f"{name} is larger than {MAX_BYTES >> 20} MiB, more than a photo needs")
+                raise errors.TooLarge(f"{name} is larger than {MAX_BYTES >> 20} MiB, more than a photo needs")
             handle.seek(0)
             data = handle.read()
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
-        reason = getattr(error, "strerror", None) or "no file can have this name"
-        advice = ": change its permissions" if getattr(error, "errno", 0) in (errno.EACCES, errno.EPERM) else ""
-        raise Unreadable(f"{name} cannot be read ({reason}){advice}") from error
-    return decode(data, name, scale)
+    except OSError as error:
+        advice = ": change its permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
+        raise errors.Unreadable(f"{name} cannot be read ({error.strerror}){advice}") from error
+    except ValueError as error:
+        raise errors.Unreadable(f"{name} cannot be read (no file can have this name)") from error
+    return decode(data, str(path), scale)
 
 
 def decode(data: bytes, name: str, scale: int = 1) -> Photo:
     """The photo in `data`, the content of a file called `name` (for error lines only), upright.
 
-    At `scale` 2, 4 or 8 fewer pixels are decoded where the format allows it (JPEG), and each pixel is the mean of scale x scale;
-    the result has ceil(size / scale) pixels while `info` keeps the full size. Of an animation or of several pages the first is read.
+    At `scale` 2, 4 or 8 each pixel is the mean of scale x scale, which a JPEG decodes without the others; the arrays have
+    ceil(size / scale) pixels, `info` keeps the full size. Of an animation or of several pages the first is read.
 
     Raises:
         EmptyFile, NotAnImage, UnsupportedFormat, Truncated, Corrupt, TooLarge: one line each, whatever the bytes.
@@ -167,118 +146,109 @@ def decode(data: bytes, name: str, scale: int = 1) -> Photo:
     try:
         with _QUIET:
             return _decode(data, format, name, scale)
-    except PhotoError:
+    except errors.PhotoError:
         raise
     except Exception as error:
-        text = f"{error}".lower()
+        text = str(error).lower()
         if isinstance(error, (MemoryError, Image.DecompressionBombError)) or re.search("max_text|too much memory", text):
-            raise TooLarge(f"{name} unpacks into more than a photo needs, as an image bomb does") from error
+            raise errors.TooLarge(f"{name} unpacks into more than a photo needs, as an image bomb does") from error
         if not _whole(data, format, name) or (format in ("BMP", "TIFF") and "truncated" in text):
             raise _truncated(name) from error
-        if "support" in text or (format == "TIFF" and isinstance(error, Image.UnidentifiedImageError)):
+        if "support" in text or (format == "TIFF" and isinstance(error, UnidentifiedImageError)):
             raise _unsupported(name, f"a kind of {format}") from error
-        raise _corrupt(format, name) from error
+        raise _corrupt(name, format) from error
 
 
 def _decode(data: bytes, format: str, name: str, scale: int) -> Photo:
     image = Image.open(io.BytesIO(data), formats=[format])  # the header; no pixel memory yet
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise TooLarge(f"{name} has {width} x {height} pixels; at most {MAX_PIXELS} are read")
+        raise errors.TooLarge(f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS} that are read")
     if not _whole(data, format, name):
         raise _truncated(name)
     tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
-    if 50706 in tags or int(tags.get(254) or 0) & 1:  # DNG; or a first page that is only a thumbnail
-        raise _unsupported(name, "a camera RAW")
+    if 50706 in tags or int(tags.get(254, 0)) & 1:  # DNG; a first page that is only a preview
+        raise _unsupported(name, "a camera's RAW file or begins with a preview")
     notes: list[str] = []
     orientation = _orientation(image, tags, notes)
-    depth = 16 if 16 in tags.get(258, ()) or (format == "PNG" and data[24] == 16) or image.mode.startswith("I;16") else 8
-    if depth == 8 and format == "JPEG" and min(image.size) >= scale > 1:
+    deep = 16 in tags.get(258, ()) or (format == "PNG" and data[24] == 16) or image.mode.startswith("I;16")
+    if format == "JPEG" and min(image.size) >= scale > 1:
         image.draft(None, (width // scale, height // scale))
     factor = 1 if image.size == (-(-width // scale), -(-height // scale)) else scale
-    samples, mode = _deep(image, data, tags, name, factor) if depth == 16 else _plain(image, data, name, factor, notes)
+    samples, mode = _deep(image, data, tags, name, factor) if deep else _plain(image, data, name, factor, notes)
     if format != "TIFF":  # both decoders turn a TIFF themselves
         samples = _UPRIGHT[orientation](samples)
         width, height = (height, width) if orientation >= 5 else (width, height)
     if mode in ("LA", "RGBA"):
         notes.append("transparent pixels are shown over white")
     if getattr(image, "is_animated", False):
-        notes.append("it holds several pictures: this is the first")
-    icc = image.info.get("icc_profile") or None
-    if icc and _profile(icc, mode.removesuffix("A"))[1]:
-        notes.append(_profile(icc, mode.removesuffix("A"))[1])
-    if mode == "CMYK" and (icc is None or _profile(icc, mode)[0] is None):
-        notes.append("CMYK without a usable profile: colours are approximate")
-    exif = image.info.get("exif") or None
+        notes.append("the file holds several pictures: this is the first")
+    icc = bytes(image.info.get("icc_profile") or b"")  # empty, though there, where Pillow could not put it together
+    transform, note = _profile(icc, mode.removesuffix("A")) if "icc_profile" in image.info else (None, "")
+    if note:
+        notes.append(note)
+    if mode == "CMYK" and transform is None:
+        notes.append("CMYK without a usable colour profile: its colours are approximate")
     quantization = {key: list(table) for key, table in getattr(image, "quantization", {}).items()} or None
-    info = PhotoInfo(format, width, height, mode, depth, orientation, exif, icc, quantization, tuple(notes))
-    return Photo(_frozen(samples), info)
+    samples.setflags(write=False)
+    exif, depth = image.info.get("exif") or None, 16 if deep else 8
+    return Photo(
+        samples, PhotoInfo(format, width, height, mode, depth, orientation, exif, icc or None, quantization, tuple(notes))
+    )
 
 
 def _orientation(image: Image.Image, tags: Any, notes: list[str]) -> int:
     """The EXIF orientation, 1-8. Not that of XMP, which few programs follow: Pillow would turn a TIFF by it."""
-    if tags:
-        image.info.pop("xmp", None)
-        value = tags.get(274, 1)
-    else:
-        exif = Image.Exif()
-        try:
-            exif.load(image.info.get("exif") or b"")
-            value = exif.get(274, 1)
-        except Exception:  # a photo outlives its metadata
-            notes.append("the EXIF data is broken: taken as upright")
-            value = 1
+    image.info.pop("xmp", None)
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif") or b"")
+    except Exception:  # a photo outlives its metadata
+        notes.append("its EXIF data is broken: taken as upright")
+    value = (tags or exif).get(274, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-_PLAIN = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "YCbCr": "RGB"} | {
-    mode: mode for mode in ("L", "LA", "RGB", "RGBA", "CMYK")
-}
 
 
 def _plain(image: Image.Image, data: bytes, name: str, factor: int, notes: list[str]) -> tuple[NDArray[Any], str]:
     """8-bit samples (H, W) or (H, W, C), shrunk by `factor`, and their mode."""
-    mode = _PLAIN.get(image.mode)
-    if mode is None:
-        raise _unsupported(name, f"an image with {image.mode} samples")
+    expanded = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "YCbCr": "RGB"}
+    mode = expanded.get(image.mode, image.mode)
+    if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        raise _unsupported(name, f"an image of {image.mode} samples")
     if image.mode in ("P", "PA"):
         notes.append("its palette is expanded")
-    image.load()  # a PNG may say more about its transparency after the pixels
-    if image.mode in ("1", "L", "P", "RGB") and image.has_transparency_data:
-        mode = {"L": "LA", "RGB": "RGBA"}[mode]
+    image.load()  # only now is all known about transparency
+    if mode in ("L", "RGB") and image.has_transparency_data:
+        mode += "A"
         if image.format == "PNG" and image.mode == "L":  # the transparent grey is told in the file's own depth
             image.info["transparency"] *= 255 // (2 ** data[24] - 1)
-    plain = image.convert(mode) if mode != image.mode else image
-    return np.asarray(plain.reduce(factor) if factor > 1 else plain), mode
+    image = image.convert(mode) if mode != image.mode else image
+    return np.asarray(image.reduce(factor) if factor > 1 else image), mode
 
 
 def _deep(image: Image.Image, data: bytes, tags: Any, name: str, factor: int) -> tuple[NDArray[Any], str]:
     """16-bit samples (H, W) or (H, W, C), shrunk by `factor`, and their mode."""
-    refusal = _unsupported(name, f"16-bit {image.mode} data of this kind")
+    refusal = _unsupported(name, f"a 16-bit {image.mode} image of an unusual kind")
+    high = np.asarray(image)
     if image.mode.startswith("I;16"):
         if tags.get(258, (16,)) != (16,):  # 12 bits
             raise refusal
-        samples = np.asarray(image).astype(np.uint16)
-        if tags.get(262) == 0:  # white is zero, which neither decoder heeds
-            samples = ~samples
+        samples = high.astype(np.uint16)
+        samples = ~samples if tags.get(262) == 0 else samples  # where white is zero, neither decoder heeds it
         if "transparency" in image.info:
             samples = np.dstack([samples, np.where(samples == image.info["transparency"], 0, 65535).astype(np.uint16)])
     elif image.mode in ("RGB", "RGBA"):  # Pillow keeps the high bytes alone, OpenCV both
-        high = np.asarray(image)
-        packed = (
-            data[:8] + b"".join(chunk for kind, chunk in _png_chunks(data) if kind in _PNG_PIXELS)
-            if image.format == "PNG"
-            else data
-        )
-        decoded = cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_UNCHANGED)
-        if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3 or decoded.shape[:2] != high.shape[:2]:
+        chunks = _png_chunks(data) if image.format == "PNG" else ()
+        essential = b"".join(chunk for kind, chunk in chunks if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+        decoded = cv2.imdecode(np.frombuffer(data[:8] + essential if chunks else data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None or decoded.ndim != 3 or decoded.shape[:2] != high.shape[:2]:
             raise refusal
         samples = cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA if decoded.shape[2] == 4 else cv2.COLOR_BGR2RGB)
         shared = min(samples.shape[2], high.shape[2])
-        if not np.array_equal((samples >> 8).astype(np.uint8)[..., :shared], high[..., :shared]):
+        if samples.dtype != np.uint16 or not np.array_equal((samples >> 8)[..., :shared], high[..., :shared]):
             raise refusal  # where the two disagree nobody knows what the file means
         if image.format == "PNG" and data[25] == 4:  # grey with alpha came as RGBA
-            samples = samples[..., 2:]
+            samples = np.ascontiguousarray(samples[..., 2:])
     else:
         raise refusal
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[samples.shape[2] if samples.ndim == 3 else 1]
@@ -286,22 +256,22 @@ def _deep(image: Image.Image, data: bytes, tags: Any, name: str, factor: int) ->
 
 
 def _shrink(samples: NDArray[Any], factor: int, mode: str) -> NDArray[Any]:
-    """Means of factor x factor samples, weighted by alpha where there is one; the border repeats to fill the last."""
+    """Means of factor x factor samples, weighted by alpha where there is one; the border is repeated to fill the last."""
     height, width = (-(-side // factor) for side in samples.shape[:2])
     pad = (height * factor - samples.shape[0], width * factor - samples.shape[1])
-    padded = cv2.copyMakeBorder(samples, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE).astype(np.float32)
+    means = cv2.copyMakeBorder(samples, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE).astype(np.float32)
     if mode.endswith("A"):
-        padded[..., :-1] *= padded[..., -1:]
-    means = cv2.resize(padded, (width, height), interpolation=cv2.INTER_AREA)
+        means[..., :-1] *= means[..., -1:]
+    means = cv2.resize(means, (width, height), interpolation=cv2.INTER_AREA)
     if mode.endswith("A"):
         means[..., :-1] /= np.maximum(means[..., -1:], 1e-6)
-    return np.clip(np.rint(means), 0, 65535).astype(samples.dtype)
+    return np.asarray(np.rint(means).clip(0, 65535), np.uint16)
 
 
-_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # EXIF 2.32, tag 274
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # EXIF 2.32, tag 0x0112
     1: lambda a: a,
     2: lambda a: cv2.flip(a, 1),
-    3: lambda a: cv2.rotate(a, cv2.ROTATE_180),
+    3: lambda a: cv2.flip(a, -1),
     4: lambda a: cv2.flip(a, 0),
     5: cv2.transpose,
     6: lambda a: cv2.rotate(a, cv2.ROTATE_90_CLOCKWISE),
@@ -321,14 +291,14 @@ def _profile(icc: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, 
         source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         space = source.profile.xcolor_space.strip().replace("GRAY", "L")
         if space != mode and (space, mode) != ("RGB", "L"):
-            return None, f"the embedded colour profile is for {space}, not for {mode}: ignored"
+            return None, f"its colour profile is for {space}, not for {mode}: ignored"
         relative, compensate = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), space, "RGB", relative, compensate)
         probe = Image.frombytes(space, (64, 64), np.random.default_rng(0).bytes(4096 * len(space)))
         change = np.asarray(transform.apply(probe), np.int16) - np.asarray(probe.convert("RGB"), np.int16)
         return (transform if np.abs(change).max() > 1 else None), ""  # sRGB by any name needs no work
     except Exception:
-        return None, "the embedded colour profile is broken: ignored"
+        return None, "its colour profile is broken: ignored"
 
 
 def _to_srgb(samples: NDArray[Any], mode: str, icc: bytes | None) -> NDArray[Any]:
@@ -343,25 +313,23 @@ def _to_srgb(samples: NDArray[Any], mode: str, icc: bytes | None) -> NDArray[Any
 
 
 def _whole(data: bytes, format: str, name: str) -> bool:
-    """Whether the file goes on to the end that its own format announces. Pixels are not decoded."""
+    """Whether the file reaches the end that its own format announces. Decodes no pixel. Raises Corrupt on a wrong checksum."""
     try:
-        return _ENDS[format](data)
-    except (struct.error, IndexError, OverflowError):  # the end of the file came first
+        return _ENDS[format](data) <= len(data)
+    except (struct.error, IndexError, OverflowError):  # the file ended first
         return False
     except ValueError as error:
-        raise _corrupt(format, name) from error
+        raise _corrupt(name, format) from error
 
 
-def _jpeg_ends(data: bytes) -> bool:
-    """An end marker outside of all segments (an EXIF thumbnail has its own). Only the first picture of an MPO counts."""
+def _jpeg_end(data: bytes) -> int:
+    """After the end marker outside of all segments (an EXIF thumbnail has its own)."""
     if data.endswith(b"\xff\xd9"):
-        return True
+        return len(data)
     at = 2
-    while marker := _JPEG_MARKER.search(data, at):
-        if marker[0] == b"\xff\xd9":
-            return True
-        at = marker.end() + struct.unpack_from(">H", data, marker.end())[0]
-    return False
+    while (marker := _JPEG_MARKER.search(data, at)) and marker[0] != b"\xff\xd9":
+        at = marker.end() + int(struct.unpack_from(">H", data, marker.end())[0])
+    return int(marker.end()) if marker else len(data) + 2
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -377,33 +345,33 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += len(chunk)
 
 
-def _gif_ends(data: bytes) -> bool:
-    def table(flags: int) -> int:
-        return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+def _gif_end(data: bytes) -> int:
+    def colours(flags: int) -> int:  # bytes of a colour table
+        return 6 << (flags & 7) if flags & 0x80 else 0
 
-    at = 13 + table(data[10])
-    while data[at] != 0x3B:
-        if data[at] not in (0x21, 0x2C):  # padding between blocks
+    at = 13 + colours(data[10])
+    while data[at] != 0x3B:  # the trailer
+        if data[at] not in (0x21, 0x2C):  # an extension, a picture; anything else is padding
             at += 1
             continue
-        at += 2 if data[at] == 0x21 else 11 + table(data[at + 9])
+        at += 2 if data[at] == 0x21 else 11 + colours(data[at + 9])
         while data[at]:
             at += data[at] + 1
         at += 1
-    return True
+    return at + 1
 
 
-def _tiff_ends(data: bytes) -> bool:
-    """All that the first directory points at lies in the file: values, strips or tiles, EXIF and GPS, the next page."""
+def _tiff_end(data: bytes) -> int:
+    """After all that the first directory points at: values, strips or tiles, EXIF and GPS, the next page."""
     order, big = ("<" if data[:2] == b"II" else ">"), data[2:4] in (b"+\0", b"\0+")
     word, count, inline = ("Q", "Q", 8) if big else ("I", "H", 4)  # inline: bytes of a value that need no pointer
     (at,) = struct.unpack_from(order + word, data, inline)
     (entries,) = struct.unpack_from(order + count, data, at)
     at += struct.calcsize(order + count)
-    end = at + entries * (4 + 2 * inline)
-    ends = [end + inline, *struct.unpack_from(order + word, data, end)]
+    last = at + entries * (4 + 2 * inline)
+    ends = [*struct.unpack_from(order + word, data, last)]
     found: dict[int, tuple[int, ...]] = {}
-    for entry in range(at, end, 4 + 2 * inline):
+    for entry in range(at, last, 4 + 2 * inline):
         tag, kind, number = struct.unpack_from(order + "HH" + word, data, entry)
         size, place = _TIFF_SIZES.get(kind, 1), entry + 4 + inline
         if size * number > inline:
@@ -413,18 +381,18 @@ def _tiff_ends(data: bytes) -> bool:
             found[tag] = struct.unpack_from(f"{order}{number}{'?BH?I???Q'[size]}", data, place)
     starts, sizes = found.get(273) or found.get(324, ()), found.get(279) or found.get(325, ())
     ends += [start + size for start, size in zip(starts, sizes, strict=False)]
-    return max(*ends, *found.get(34665, ()), *found.get(34853, ())) <= len(data)
+    return int(max([*ends, *found.get(34665, ()), *found.get(34853, ())]))
 
 
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
-_TIFF_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes of a value of each type
-_ENDS: dict[str, Callable[[bytes], bool]] = {
-    "JPEG": _jpeg_ends,
-    "PNG": lambda data: any(kind == b"IEND" for kind, _ in _png_chunks(data)),
-    "WEBP": lambda data: 8 + struct.unpack_from("<I", data, 4)[0] <= len(data),
-    "TIFF": _tiff_ends,
-    "BMP": lambda data: struct.unpack_from("<I", data, 2)[0] <= len(data),
-    "GIF": _gif_ends,
+_TIFF_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes of a value, by its type
+_ENDS: dict[str, Callable[[bytes], int]] = {
+    "JPEG": _jpeg_end,
+    "PNG": lambda data: 8 + sum(len(chunk) for _, chunk in _png_chunks(data)),
+    "WEBP": lambda data: 8 + int(struct.unpack_from("<I", data, 4)[0]),
+    "TIFF": _tiff_end,
+    "BMP": lambda data: int(struct.unpack_from("<I", data, 2)[0]),
+    "GIF": _gif_end,
 }
 
 
@@ -432,42 +400,37 @@ def _recognise(head: bytes, name: str) -> str:
     """One of `_READ`, or the error that fits."""
     format = sniff(head)
     if not head:
-        raise EmptyFile(f"{name} is empty (0 bytes)")
+        raise errors.EmptyFile(f"{name} is empty (0 bytes)")
     if format is None:
-        raise NotAnImage(f"{name} is not an image of a kind that is known")
+        raise errors.NotAnImage(f"{name} is not an image, or of no kind that we know")
     if format not in _READ:
-        raise _unsupported(name, format)
+        raise _unsupported(name, f"a {format} image")
     return format
 
 
-def _unsupported(name: str, what: str) -> UnsupportedFormat:
-    return UnsupportedFormat(f"{name} is {what}, which is not read: convert it to JPEG or PNG first")
+def _unsupported(name: str, what: str) -> errors.UnsupportedFormat:
+    return errors.UnsupportedFormat(f"{name} is {what}, which is not read: convert it to JPEG or PNG first")
 
 
-def _truncated(name: str) -> Truncated:
-    return Truncated(f"{name} ends before its picture does: copy it again from where it came from")
+def _truncated(name: str) -> errors.Truncated:
+    return errors.Truncated(f"{name} ends before its picture does: copy it again from where it came from")
 
 
-def _corrupt(format: str, name: str) -> Corrupt:
-    return Corrupt(f"{name} is damaged, its bytes are not those of a {format} image: copy it again from where it came from")
+def _corrupt(name: str, format: str) -> errors.Corrupt:
+    return errors.Corrupt(f"{name} is damaged, its bytes are no valid {format} image: copy it again from where it came from")
 
 
 def _printable(name: str) -> str:
-    """`name` for one line of a terminal: control characters and bytes that are not UTF-8 as escapes."""
-    name = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:x}", name)  # how Python holds such bytes
+    """`name` fit for one line on a terminal: control characters, and bytes that are not UTF-8, as escapes."""
+    name = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:x}", name)  # so Python holds such bytes
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
-
-
 class _Quiet:
-    """Silences Pillow's warnings. Filters belong to the whole process: the first thread in sets them, the last out resets them."""
+    """Silences Pillow and OpenCV in a `with`. Both settings are of the process: the last thread out restores them."""
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._saved = threading.Lock(), 0, warnings.catch_warnings()
+        self._lock, self._inside, self._saved, self._level = threading.Lock(), 0, warnings.catch_warnings(), 0
 
     def __enter__(self) -> None:
         with self._lock:
@@ -475,22 +438,24 @@ class _Quiet:
                 self._saved = warnings.catch_warnings()
                 self._saved.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL\.")
+                self._level = cv2.utils.logging.setLogLevel(0)
             self._inside += 1
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
                 self._saved.__exit__(None, None, None)
+                cv2.utils.logging.setLogLevel(self._level)
 
 
 _QUIET = _Quiet()
 
 
 def encode_png(rgb: NDArray[Any], xmp: bytes | None = None) -> bytes:
-    """PNG of (H, W, 3) sRGB or (H, W) grey, uint8: always the same bytes for the same pixels. `xmp` goes into an iTXt chunk."""
+    """PNG of (H, W, 3) sRGB or (H, W) grey, uint8: the same bytes for the same pixels. `xmp` becomes an iTXt chunk."""
     rgb = _checked(rgb)
-    done, encoded = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR) if rgb.ndim == 3 else rgb)
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR) if rgb.ndim == 3 else rgb)
     data: bytes = encoded.tobytes()
     if xmp is None:
         return data
@@ -498,13 +463,13 @@ def encode_png(rgb: NDArray[Any], xmp: bytes | None = None) -> bytes:
     return data[:33] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]  # after IHDR
 
 
-def encode_jpeg(rgb: NDArray[Any], quality: int = 92) -> bytes:
-    """JPEG of (H, W, 3) sRGB or (H, W) grey, uint8, colour at full resolution (4:4:4)."""
-    return _save(rgb, "JPEG", quality=quality, subsampling=0)
+def encode_jpeg(rgb: NDArray[Any], quality: int = 92, xmp: bytes | None = None) -> bytes:
+    """JPEG of (H, W, 3) sRGB or (H, W) grey, uint8, its colour at full resolution (4:4:4)."""
+    return _save(rgb, "JPEG", quality=quality, subsampling=0, xmp=xmp)
 
 
 def encode(rgb: NDArray[Any], format: str, xmp: bytes | None = None) -> bytes:
-    """(H, W, 3) sRGB or (H, W) grey, uint8, as JPEG or WEBP (quality 95), PNG or TIFF (lossless), without EXIF, with `xmp` inside.
+    """(H, W, 3) sRGB or (H, W) grey, uint8, as JPEG or WEBP (quality 95), PNG or TIFF (lossless); `xmp` inside, no EXIF.
 
     Raises:
         OutputError: the format cannot hold so many pixels, or so long an `xmp`.
@@ -531,13 +496,13 @@ def _save(rgb: NDArray[Any], format: str, **options: Any) -> bytes:
     try:
         image.save(buffer, format, **{key: value for key, value in options.items() if value is not None})
     except (OSError, ValueError) as error:
-        raise OutputError(f"{image.width} x {image.height} pixels cannot be written as {format}: use PNG ({error})") from error
+        raise errors.OutputError(f"{image.width} x {image.height} pixels cannot become a {format} ({error}): use PNG") from error
     return buffer.getvalue()
 
 
 _WRITE: dict[str, Callable[[NDArray[Any], bytes | None], bytes]] = {
-    "JPEG": lambda rgb, xmp: _save(rgb, "JPEG", quality=95, subsampling=0, xmp=xmp),
+    "JPEG": lambda rgb, xmp: encode_jpeg(rgb, 95, xmp),
     "PNG": encode_png,
     "WEBP": lambda rgb, xmp: _save(rgb, "WEBP", quality=95, xmp=xmp),
-    "TIFF": lambda rgb, xmp: _save(rgb, "TIFF", compression="tiff_adobe_deflate", tiffinfo=xmp and {700: xmp}),
+    "TIFF": lambda rgb, xmp: _save(rgb, "TIFF", compression="tiff_adobe_deflate", tiffinfo={700: xmp} if xmp else None),
 }

@@ -82,10 +82,8 @@ def fit(rgb: Rgb, side: int) -> Rgb:
     if longer == side:
         return rgb
     size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
-    if side < longer:
-        method = cv2.INTER_AREA
-    else:
-        method = cv2.INTER_NEAREST if side % longer == 0 and _is_flat(rgb) else cv2.INTER_CUBIC
+    upwards = cv2.INTER_NEAREST if side % longer == 0 and _is_flat(rgb) else cv2.INTER_CUBIC
+    method = cv2.INTER_AREA if side < longer else upwards
     resized: Rgb = cv2.resize(rgb, size, interpolation=method)
     return resized
 

@@ -53,7 +53,8 @@ class TrainReport:
 def train_model(
     dataset: Path, run: Path, *, preset: str = "article", steps: int = 5000, batch: int | None = None, seed: int = 0,
     updates: str = "fused", precision: str = "float32", direction: str = "AtoB", val_images: int = 64,
-    val_every: int = 250, checkpoint_every: int = 250, tell: Callable[[Event], None] = lambda event: None,
+    val_every: int = 250, checkpoint_every: int = 250, max_seconds: float = math.inf,
+    tell: Callable[[Event], None] = lambda event: None,
 ) -> TrainReport:  # fmt: skip
     """Trains `preset` on the train split of `dataset` until `steps` updates are done; the same call resumes.
 
@@ -63,6 +64,7 @@ def train_model(
         precision: "float32" or "mixed_bfloat16".
         direction: "BtoA" for classic datasets that hold the input on the right.
         val_images: validation images, chosen by hash; figures are given every `val_every` steps and at the end.
+        max_seconds: of steps and loading in this call, after which it ends as if `steps` were reached.
 
     Raises:
         DatasetError, RunError, UsageError, FolderBusy, OutputError: one line each. Ctrl-C and SIGTERM save first.
@@ -131,7 +133,8 @@ def train_model(
             seconds += time.perf_counter() - tick
             _check_finite(losses, done, last_saved)
             window.append(losses)
-            if done % LOG_EVERY == 0 or done == steps:
+            last = done == steps or seconds >= max_seconds
+            if done % LOG_EVERY == 0 or last:
                 means = {name: float(np.mean([row[name] for row in window])) for name in losses}
                 folder.log({"kind": "losses", "step": done, "losses": means, "time": {"seconds": round(seconds, 3)}})
                 window = []
@@ -139,11 +142,13 @@ def train_model(
             if stopper.asked:
                 save(done)
                 break
-            if done % val_every == 0 or done == steps:
+            if done % val_every == 0 or last:
                 figures = validate(done)
-            if done % checkpoint_every == 0 or done == steps:
+            if done % checkpoint_every == 0 or last:
                 save(done)
                 last_saved = done
+            if last:
+                break
             tick = time.perf_counter()
         return TrainReport(run, done, seconds, figures or _last_figures(folder), folder.best(),
                            folder.model if folder.model.exists() else None)  # fmt: skip

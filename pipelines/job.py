@@ -1,0 +1,269 @@
+"""A folder of photos: find every one, restore it, mirror it under OUTPUT, and account for every file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dataset_tools import image_io
+from dataset_tools.archive import encode_name, walk
+from dataset_tools.errors import PhotomendError, UsageError
+from dataset_tools.groups import SPLITS
+from dataset_tools.html import Markup
+from dataset_tools.manifest import is_dataset, open_dataset
+from pipelines import report as reports
+from pipelines.engines import OnnxEngine, open_engine, resolve_model
+from pipelines.evaluate import SHEET_ROWS, evenly, split_pairs
+from pipelines.report import RestoreReport
+from pipelines.restore import BATCH, Item, Loaded, Row, Shown, Target, finish, is_resized, load, mark, metric_names, restore_crops
+
+INPUT_KINDS = ("photo", "crop", "pair")
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",
+           ".tiff": "TIFF"}  # fmt: skip
+KEPT = frozenset(FORMATS.values())  # formats that can carry the mark; a file of any other becomes a PNG
+BATCH_SAMPLES = 2**27  # a batch of large photos ends early
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the INPUTs hold: files = not_images + items."""
+
+    items: list[Item]
+    not_images: int
+    linked_folders: list[str]
+
+
+def restore_photos(
+    model: str | Path, inputs: Sequence[Path], output: Path, *, input_kind: str | None = None, direction: str = "AtoB",
+    split: str = "test", progress: Progress | None = None,
+) -> RestoreReport:  # fmt: skip
+    """Restores every photo of `inputs` (files and folders) into the folder `output`, names and sizes kept, and reports.
+
+    Args:
+        model: a run folder, an .onnx file, or the name of a model that ships.
+        output: absent, empty, or written by an earlier job; for one input file it may be a file with an image suffix.
+        input_kind: "crop", each file is a crop; "pair", each file is A|B; "photo", whole photos, which are not built yet.
+            None: pairs where the INPUTs are datasets of photomend or lie in one, else photos.
+        direction: of pairs, "AtoB" (the left half is the input) or "BtoA".
+        split: what is restored of an INPUT that is a dataset's own folder.
+        progress: called as progress(done, total).
+
+    A photo that cannot be read is a failed row and never ends the job; exit_code of the report is 3 then.
+
+    Raises:
+        UsageError: paths or options that cannot be meant. PhotomendError: no image, or whole photos, which are not built yet.
+        OutputError: `output` is not ours, or cannot be written. ModelFileError, DatasetError: not a model, not a dataset.
+    """
+    began = time.monotonic()
+    model_file = resolve_model(model)
+    check_paths(inputs, output)
+    kind = _kind(inputs, input_kind)
+    engine = open_engine(model_file)
+    found = find(inputs, split, direction)
+    if not found.items:
+        raise PhotomendError(
+            f"{', '.join(map(_shown, inputs))} holds no image ({found.not_images} other files): give a folder of photos"
+        )
+    to_file = _is_file_output(inputs, output)
+    if to_file:
+        reports.check_file(output)
+        targets = [Target(output.parent, Path(output.name), FORMATS[output.suffix.lower()])]
+    else:
+        reports.check_folder(output)
+        targets = name_outputs(found.items, output)
+        reports.begin(output)
+    rows, shown, pictures = _run(engine, found.items, targets, kind, direction, progress)
+    if to_file and rows[0].status == "failed":
+        raise PhotomendError(rows[0].message or "")
+    names = [encode_name(os.fsencode(_base(path))) for path in inputs]
+    report = RestoreReport(
+        model={"name": engine.name, "sha256": engine.sha256, "card": engine.card},
+        settings={"inputs": names, "input": kind, "direction": direction, "split": split},
+        files=found.not_images + len(rows),
+        not_images=found.not_images,
+        rows=tuple(rows),
+        linked_folders=tuple(found.linked_folders),
+        seconds=time.monotonic() - began,
+        shown=tuple(shown),
+        pictures=pictures,
+    )
+    if not to_file:
+        reports.write(output, report)
+    return report
+
+
+def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> Findings:
+    """Every photo of the INPUTs, sorted by (input, path bytes), named as it will be named below OUTPUT.
+
+    Something counts as a photo if it is one by content, or claims by its suffix to be one.
+    """
+    items: list[Item] = []
+    files, linked = 0, []
+    for path, label in zip(inputs, _labels(inputs), strict=True):
+        root = dataset_of(path)
+        opened = open_dataset(root, direction) if root else None
+        pairs = [row for name in SPLITS for row in opened.pairs(name)] if opened else []
+        drawn = {row.path.resolve(): row.degradations for row in pairs}
+        if opened and path.resolve() == root:
+            found = [(row.path, row.path.relative_to(opened.folder)) for row in split_pairs(opened, split)]
+        elif path.is_dir():
+            sources, links = walk([path])
+            linked += [encode_name(os.fsencode(label)) + ("/" if label.name else "") + link for link in links]
+            found = [(Path(source.path), Path(os.fsdecode(source.relative))) for source in sources]
+        else:
+            found = [(path, Path())]
+        files += len(found)
+        for file, below in found:
+            counts, format = _look(file)
+            if counts:
+                items.append(Item(file, label / below, format, drawn.get(file.resolve(), ())))
+    return Findings(items, files - len(items), linked)
+
+
+def name_outputs(items: Sequence[Item], folder: Path) -> list[Target]:
+    """Where below `folder` each item goes. No two are the same, none is a file of the report or a folder of another.
+
+    A file keeps its name where its format can carry the mark, else .png follows the whole old name (x.gif.png). Where that is
+    taken, the old suffix is repeated (sheet.png.png), then come -2, -3.
+    """
+    taken = {Path(name) for name in reports.FILES}.union(*(item.name.parents for item in items))
+    targets: dict[int, Target] = {}
+    for index in sorted(range(len(items)), key=lambda index: items[index].format not in KEPT):  # names that are kept come first
+        name, format = items[index].name, items[index].format
+        suffix = name.suffix if format in KEPT else ".png"
+        target = name if format in KEPT else name.with_name(name.name + suffix)
+        number = 1
+        while target in taken:
+            target = name.with_name(f"{name.name}{f'-{number}' if number > 1 else ''}{suffix}")
+            number += 1
+        taken.add(target)
+        targets[index] = Target(folder, target, format if format in KEPT and format else "PNG")
+    return [targets[index] for index in range(len(items))]
+
+
+def dataset_of(path: Path) -> Path | None:
+    """The photomend dataset that `path` is or lies in."""
+    resolved = path.resolve()
+    return next((folder for folder in (resolved, *resolved.parents) if is_dataset(folder)), None)
+
+
+def check_paths(inputs: Sequence[Path], output: Path) -> None:
+    """Raises UsageError where an INPUT is missing, or where OUTPUT could overwrite one or be restored again."""
+    if not inputs:
+        raise UsageError("no INPUT: give photos or folders of photos")
+    target = output.resolve()
+    for path in inputs:
+        if not path.exists():
+            raise UsageError(f"{_shown(path)} does not exist: give a photo or a folder of photos")
+        source = path.resolve()
+        if target == source:
+            raise UsageError(f"OUTPUT is INPUT ({_shown(path)}): an input is never overwritten, choose another OUTPUT")
+        if source in target.parents or target in source.parents:
+            raise UsageError(f"OUTPUT {_shown(output)} and INPUT {_shown(path)} lie one inside the other: choose an OUTPUT apart")
+
+
+def _kind(inputs: Sequence[Path], asked: str | None) -> str:
+    """What the files are: crop or pair."""
+    if asked not in (None, *INPUT_KINDS):
+        raise UsageError(f"--input takes {', '.join(INPUT_KINDS)}; received {asked}")
+    members = [path for path in inputs if dataset_of(path)]
+    if members and asked in ("photo", "crop"):
+        raise UsageError(f"{_shown(members[0])} belongs to a dataset, whose files are A|B images: leave --input out")
+    if asked is None and members and len(members) < len(inputs):
+        raise UsageError("some INPUTs belong to a dataset and some do not: restore them one after the other")
+    kind = asked or ("pair" if members else "photo")
+    if kind == "photo":
+        raise PhotomendError(
+            "restoring whole photos is not built yet: use --input crop for face crops, or --input pair for A|B images"
+        )
+    return kind
+
+
+def _labels(inputs: Sequence[Path]) -> list[Path]:
+    """What stands before the names of each INPUT: nothing for one folder, else its base name (-2, -3 where equal)."""
+    if len(inputs) == 1 and inputs[0].is_dir():
+        return [Path()]
+    labels: list[Path] = []
+    for path in inputs:
+        base = Path(_base(path))
+        label, number = base, 1
+        while label in labels:
+            number += 1
+            stem, suffix = (base.name, "") if path.is_dir() else (base.stem, base.suffix)
+            label = Path(f"{stem}-{number}{suffix}")
+        labels.append(label)
+    return labels
+
+
+def _look(path: Path) -> tuple[bool, str | None]:
+    """(whether it counts as a photo, its format by content). Neither content nor suffix: it does not count."""
+    claims = path.suffix.lower() in image_io.SUFFIXES
+    if not os.path.isfile(path):  # a dangling link, a pipe; or a folder that may not be read, which must not be passed over
+        return claims or os.path.isdir(path), None
+    try:
+        with open(path, "rb") as handle:
+            format = image_io.sniff(handle.read(image_io.HEAD_BYTES))
+    except OSError:
+        return True, None
+    return claims or format is not None, format
+
+
+def _is_file_output(inputs: Sequence[Path], output: Path) -> bool:
+    single = len(inputs) == 1 and inputs[0].is_file() and not output.is_dir()
+    if single and output.suffix.lower() in image_io.SUFFIXES - FORMATS.keys():
+        raise UsageError(f"OUTPUT {_shown(output)} cannot carry the mark of a restored image: use .png, .jpg, .webp or .tif")
+    return single and output.suffix.lower() in FORMATS
+
+
+def _run(
+    engine: OnnxEngine, items: Sequence[Item], targets: Sequence[Target], kind: str, direction: str, progress: Progress | None
+) -> tuple[list[Row], list[Shown], dict[str, Markup]]:
+    """Restores and writes every item. Gives the rows, the rows of the sheet, and the pictures of the page."""
+    xmp = mark(engine.name, engine.sha256)
+    names = metric_names(item.drawn for item in items)
+    chosen = evenly(len(items), SHEET_ROWS)
+    rows: list[Row] = []
+    shown: list[Shown] = []
+    pictures: dict[str, Markup] = {}
+    for batch in _batches(items, kind, direction):
+        began = time.monotonic()
+        restored = iter(restore_crops(engine, [each.a for each in batch if isinstance(each, Loaded)]))
+        share = (time.monotonic() - began) / len(batch)
+        for each in batch:
+            index = len(rows)
+            if isinstance(each, Row):
+                rows.append(each)
+                continue
+            row, seen = finish(each, next(restored), targets[index], xmp, names)
+            rows.append(replace(row, resized=is_resized(engine, each.a), seconds=round((row.seconds or 0) + share, 4)))
+            if seen and index in chosen:
+                shown.append(seen)
+            if seen and len(pictures) < reports.PICTURES:
+                pictures[row.source] = reports.thumbnails(seen)
+        if progress:
+            progress(len(rows), len(items))
+    return rows, shown, pictures
+
+
+def _batches(items: Sequence[Item], kind: str, direction: str) -> Iterator[list[Loaded | Row]]:
+    batch: list[Loaded | Row] = []
+    for item in items:
+        batch.append(load(item, kind, direction))
+        if len(batch) == BATCH or sum(each.a.size for each in batch if isinstance(each, Loaded)) > BATCH_SAMPLES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _base(path: Path) -> str:
+    return os.path.basename(os.path.abspath(path)) or "input"
+
+
+def _shown(path: Path) -> str:
+    return encode_name(os.fsencode(path))

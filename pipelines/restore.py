@@ -1,0 +1,261 @@
+"""One photo: read it, restore it at its own size with a model of another, write it, measure it where its original is known."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from xml.sax.saxutils import escape
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_tools import image_io
+from dataset_tools.archive import encode_name
+from dataset_tools.errors import DatasetError, OutputError, PhotoError, PhotomendError
+from dataset_tools.metrics import METRICS, SSIM_WINDOW, baselines, measure
+from dataset_tools.pairs import split as split_pair
+
+Rgb = NDArray[np.uint8]
+Figures = dict[str, dict[str, float]]  # {"restored" | a baseline: {metric: value}}
+Drawn = Sequence[Mapping[str, Any]]  # degradations as they were drawn
+
+BATCH = 8  # crops that an engine gets at once
+DEFAULT_METRICS = ("psnr", "ssim", "l1")
+COLOUR_METRICS = ("delta_e", "colourfulness")  # added where colour was taken away
+
+
+STATEMENT = "Restored by a model: a plausible invention, not a record of what was there, and no evidence of anything."
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+_PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about=""
+    xmlns:dc="http://purl.org/dc/elements/1.1/"
+    xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
+   <Iptc4xmpExt:DigitalSourceType>{source_type}</Iptc4xmpExt:DigitalSourceType>
+   <Iptc4xmpExt:AISystemUsed>{model}</Iptc4xmpExt:AISystemUsed>
+   <Iptc4xmpExt:AISystemVersionUsed>sha256:{sha256}</Iptc4xmpExt:AISystemVersionUsed>
+   <xmp:CreatorTool>{tool}</xmp:CreatorTool>
+   <dc:description><rdf:Alt><rdf:li xml:lang="x-default">{statement}</rdf:li></rdf:Alt></dc:description>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="r"?>"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file that is a photo, or claims to be one."""
+
+    path: Path
+    name: Path  # below OUTPUT, before its suffix is thought of
+    format: str | None  # by content; None where nothing is known of it
+    drawn: Drawn = ()  # where a dataset tells
+
+    @property
+    def source(self) -> str:
+        """What reports call it: percent-encoded where it is not UTF-8."""
+        return encode_name(os.fsencode(self.name))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the restored item goes, and as what."""
+
+    folder: Path
+    name: Path  # below `folder`
+    format: str  # JPEG | PNG | WEBP | TIFF
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An item in memory: a, and b where the original is known, uint8 (H, W, 3) sRGB."""
+
+    item: Item
+    a: Rgb
+    b: Rgb | None
+    seconds: float  # spent on it so far
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one photo. Names are percent-encoded where they are not UTF-8."""
+
+    source: str  # the path below its INPUT, behind the INPUT's base name if there are several
+    output: str | None  # the path below OUTPUT
+    status: str  # restored | failed
+    reason: str | None = None  # of a failure, one word
+    message: str | None = None  # of a failure, the line that says what and where
+    width: int | None = None  # pixels, of what was restored
+    height: int | None = None
+    resized: bool | None = None  # whether it went through the model at another size
+    seconds: float | None = None  # its share of the work
+    metrics: Figures | None = None  # where the original is known
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row of pictures: {"input" | a baseline | "restored" | "original": uint8 (H, W, 3) sRGB}, in that order."""
+
+    name: str
+    images: Mapping[str, Rgb]
+    figures: Figures | None = None
+
+
+class Restorer(Protocol):
+    """What restoring needs of an engine."""
+
+    @property
+    def size(self) -> int:
+        """S, pixels along each side of what `restore` takes."""
+
+    def restore(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(N, S, S, 3) uint8 sRGB -> the same shape, restored."""
+
+
+def restore_crop(engine: Restorer, rgb: Rgb) -> Rgb:
+    """One crop, uint8 (H, W, 3) sRGB, restored at its own size; see `restore_crops`."""
+    return restore_crops(engine, [rgb])[0]
+
+
+def restore_crops(engine: Restorer, crops: Sequence[Rgb]) -> list[Rgb]:
+    """Each crop, uint8 (H, W, 3) sRGB of any size, restored at its own size, `BATCH` at a time through the engine.
+
+    A crop of the model's size goes straight through. Any other is resized (area downwards, bicubic upwards) so that its longer
+    side is the model's, padded to a square by repeating its border, restored, cut out of the padding, and resized back.
+    """
+    restored: list[Rgb] = []
+    for start in range(0, len(crops), BATCH):
+        some = crops[start : start + BATCH]
+        batch = np.stack([_to_square(rgb, engine.size) for rgb in some])  # (N, S, S, 3) uint8
+        restored += [_from_square(square, rgb) for square, rgb in zip(engine.restore(batch), some, strict=True)]
+    return restored
+
+
+def is_resized(engine: Restorer, rgb: Rgb) -> bool:
+    """True where `rgb` does not have the model's size, so that restoring it resizes it there and back."""
+    return rgb.shape[:2] != (engine.size, engine.size)
+
+
+def _inner(rgb: Rgb, size: int) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of what shows `rgb`, aspect kept, in the middle of a square of `size`."""
+    rows, columns = rgb.shape[:2]
+    height, width = (max(1, round(side * size / max(rows, columns))) for side in (rows, columns))
+    return (size - height) // 2, (size - width) // 2, height, width
+
+
+def _to_square(rgb: Rgb, size: int) -> Rgb:
+    top, left, height, width = _inner(rgb, size)
+    small = _resize(rgb, height, width)  # before the padding: a strip of 60,000 x 100 must not become a square of that side
+    padding = (top, size - height - top, left, size - width - left)
+    square: Rgb = cv2.copyMakeBorder(small, *padding, cv2.BORDER_REPLICATE)  # (size, size, 3)
+    return square
+
+
+def _from_square(square: Rgb, rgb: Rgb) -> Rgb:
+    """What `square`, restored, shows of `rgb`, at the size of `rgb`."""
+    top, left, height, width = _inner(rgb, square.shape[0])
+    return _resize(square[top : top + height, left : left + width], *rgb.shape[:2])
+
+
+def _resize(rgb: Rgb, height: int, width: int) -> Rgb:
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    method = cv2.INTER_AREA if max(height, width) < max(rgb.shape[:2]) else cv2.INTER_CUBIC
+    resized: Rgb = cv2.resize(rgb, (width, height), interpolation=method)
+    return resized
+
+
+def metric_names(drawn: Iterable[Drawn], names: Sequence[str] = DEFAULT_METRICS) -> tuple[str, ...]:
+    """`names`, and those that tell about colour where any of the drawn degradations took it away."""
+    colour = any(step["name"] == "grayscale" for steps in drawn for step in steps)
+    return tuple(dict.fromkeys([*names, *(COLOUR_METRICS if colour else ())]))
+
+
+def pair_images(a: Rgb, b: Rgb, restored: Rgb, drawn: Drawn) -> dict[str, Rgb]:
+    """What there is to compare of one pair, each uint8 (H, W, 3): the baselines ("input" first), "restored", "original"."""
+    return {**baselines(a, drawn), "restored": restored, "original": b}
+
+
+def measure_pair(images: Mapping[str, Rgb], names: Sequence[str]) -> Figures:
+    """The figures of all `images` of `pair_images` against "original", which itself has those that compare nothing."""
+    describing = [name for name in names if METRICS[name].better == "none"]
+    figures = {
+        name: measure(rgb, images["original"], describing if name == "original" else names) for name, rgb in images.items()
+    }
+    return {name: row for name, row in figures.items() if row}
+
+
+def load(item: Item, kind: str, direction: str) -> Loaded | Row:
+    """Reads an item, or gives the row of its failure. kind "pair": A|B, split by `direction`; "crop": the whole image is a."""
+    began = time.monotonic()
+    try:
+        rgb = image_io.read(item.path).rgb8
+        a, b = split_pair(rgb, direction) if kind == "pair" else (rgb, None)
+    except (PhotoError, DatasetError) as error:
+        return failed(item, error)
+    return Loaded(item, a, b, time.monotonic() - began)
+
+
+def finish(loaded: Loaded, restored: Rgb, target: Target, xmp: bytes, names: Sequence[str]) -> tuple[Row, Shown | None]:
+    """Writes `restored` with the packet `xmp` and measures it by `names`. Gives its row and its pictures.
+
+    Raises:
+        OutputError: nothing more can be written. Only a name that is too long fails this photo alone.
+    """
+    began = time.monotonic()
+    item = loaded.item
+    try:
+        image_io.write(target.folder / target.name, restored, target.format, xmp)
+    except OutputError as error:
+        if getattr(error.__cause__, "errno", None) not in (None, errno.ENAMETOOLONG):
+            raise
+        return failed(item, error), None
+    images = {"input": loaded.a, "restored": restored}
+    figures = None
+    if loaded.b is not None:
+        images = pair_images(loaded.a, loaded.b, restored, item.drawn)
+        figures = measure_pair(images, names) if min(restored.shape[:2]) >= SSIM_WINDOW else None
+    row = Row(
+        item.source,
+        encode_name(os.fsencode(target.name)),
+        "restored",
+        width=restored.shape[1],
+        height=restored.shape[0],
+        seconds=loaded.seconds + time.monotonic() - began,
+        metrics=figures,
+    )
+    return row, Shown(item.source, images, figures)
+
+
+def failed(item: Item, error: PhotomendError) -> Row:
+    """The row of a photo that could not be restored."""
+    reasons = {DatasetError: "not_a_pair", OutputError: "not_written"}
+    reason = error.reason if isinstance(error, PhotoError) else reasons.get(type(error), "failed")
+    return Row(item.source, None, "failed", reason, str(error))
+
+
+def mark(model: str, sha256: str) -> bytes:
+    """The XMP packet of a restored file: what kind of content it is (IPTC Photo Metadata 2025.1) and which model made it."""
+    values = {
+        "source_type": SOURCE_TYPE,
+        "model": "".join(letter if letter.isprintable() else "?" for letter in model),
+        "sha256": sha256,
+        "tool": f"photomend {importlib.metadata.version('photomend')}",
+        "statement": STATEMENT,
+    }
+    return _PACKET.format(**{name: escape(value) for name, value in values.items()}).encode("utf-8")
+
+
+def is_marked(data: bytes) -> bool:
+    """True where a file with the bytes `data` carries the mark of photomend."""
+    return SOURCE_TYPE.encode() in data and b"<xmp:CreatorTool>photomend " in data

@@ -1,0 +1,219 @@
+"""Keras -> model file, with its parity proof, and back. The graph is written from the layers, one emitter for each type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from dataset_tools.errors import ModelFileError, UsageError
+from pix2pix import model_file
+from pix2pix.networks import build_generator, weights_by_path
+from pix2pix.spec import Spec
+
+TOLERANCE = 1e-3  # on [-1, 1]: an eighth of a grey level
+PROVEN = 2  # seeded random images that the proof runs on
+
+
+def write_model_file(generator: Any, path: Path, card: Mapping[str, Any], probe: NDArray[np.float32] | None = None) -> float:
+    """Writes `generator` as the model file `path`, if ONNX Runtime computes with it what Keras does.
+
+    Args:
+        generator: built from `card["spec"]`, in any precision; the file holds its float32 weights.
+        card: the fields of model_file.CARD, except those filled in here (stride, largest_difference) and there.
+        probe: (N, S, S, 3) float32 [-1, 1], images to compare on beside two seeded random ones.
+
+    Returns:
+        The largest absolute difference between the two, on [-1, 1]; it also stands in the card.
+
+    Raises:
+        ModelFileError: a layer that has no emitter, or a difference above 1e-3. No file is written then.
+        OutputError: the file cannot be written.
+    """
+    spec = Spec.from_json(card["spec"])
+    weights = {name: np.asarray(value) for name, value in weights_by_path(generator).items()}
+    network = _network(spec, weights)
+    model = model_file.make(_graph(network, weights))
+    difference = _largest_difference(model.SerializeToString(), network, _images(spec.size, probe))
+    if not difference <= TOLERANCE:  # not a number is refused too
+        raise ModelFileError(f"{path} was not written: its graph differs from the Keras network by {difference:.3g} on [-1, 1]")
+    model_file.write(path, model, {**card, "stride": spec.stride, "largest_difference": difference})
+    return difference
+
+
+def load_generator(path: Path) -> Any:
+    """The Keras generator in the model file at `path`: (N, S, S, 3) float32 [-1, 1] -> alike, same weights bit for bit.
+
+    Raises:
+        ModelFileError: not a model file of ours, or weights that do not fit the spec in its card.
+    """
+    card, weights = model_file.read_card(path), model_file.read_weights(path)
+    try:
+        return _network(Spec.from_json(card["spec"]), weights)
+    except (ValueError, TypeError, UsageError) as error:
+        raise ModelFileError(f"the model in {path} cannot be built: {error}") from error
+
+
+def _network(spec: Spec, weights: Mapping[str, NDArray[np.float32]]) -> Any:
+    """A float32 generator of `spec` with `weights`. Raises ValueError where they do not fit."""
+    network = build_generator(spec)
+    expected = weights_by_path(network)
+    if wrong := sorted(expected.keys() ^ weights.keys()):
+        raise ValueError(f"{wrong[0]} is {'missing' if wrong[0] in expected else 'unknown'} ({len(wrong)} weights do not fit)")
+    for name, variable in expected.items():
+        if tuple(variable.shape) != weights[name].shape:
+            raise ValueError(f"{name} has the shape {weights[name].shape}, not {tuple(variable.shape)}")
+        variable.assign(weights[name])
+    return network
+
+
+def _images(size: int, probe: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    drawn = np.random.default_rng(0).uniform(-1, 1, (PROVEN, size, size, 3)).astype(np.float32)
+    return drawn if probe is None else np.concatenate([drawn, probe])
+
+
+def _largest_difference(model: bytes, network: Any, images: NDArray[np.float32]) -> float:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (restored,) = session.run([model_file.OUTPUT], {model_file.INPUT: images.transpose(0, 3, 1, 2)})
+    return float(np.abs(restored.transpose(0, 2, 3, 1) - np.asarray(network(images, training=False))).max())
+
+
+class _Nodes:
+    """The nodes of a graph under construction. A tensor has the name of the layer that makes it."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def constant(self, value: Any, output: str) -> str:
+        array = numpy_helper.from_array(np.asarray(value, np.float32))
+        return self.add("Constant", [], output, value=array)
+
+
+def _graph(network: Any, weights: Mapping[str, NDArray[np.float32]]) -> Any:
+    """The onnx.GraphProto of a functional `network`: NCHW inside, one initializer for each weight in its Keras shape."""
+    nodes, names = _Nodes(), {id(network.input): model_file.INPUT}
+    for layer in network.operations:
+        if type(layer).__name__ == "InputLayer":
+            continue
+        emit = EMITTERS.get(type(layer).__name__)
+        if emit is None:
+            raise ModelFileError(f"the layer {layer.name} ({type(layer).__name__}) cannot be exported: {', '.join(EMITTERS)} can")
+        given = layer.input if isinstance(layer.input, list) else [layer.input]
+        names[id(layer.output)] = emit(nodes, layer, [names[id(tensor)] for tensor in given])
+    nodes.add("Identity", [names[id(network.output)]], model_file.OUTPUT)
+    _, height, width, channels = network.input_shape
+    sides = [height or "height", width or "width"]
+    return helper.make_graph(
+        nodes.nodes,
+        "generator",
+        [helper.make_tensor_value_info(model_file.INPUT, TensorProto.FLOAT, ["batch", channels, *sides])],
+        [helper.make_tensor_value_info(model_file.OUTPUT, TensorProto.FLOAT, ["batch", network.output_shape[-1], *sides])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+
+
+def _require(layer: Any, holds: bool, what: str) -> None:
+    if not holds:
+        raise ModelFileError(f"the layer {layer.name} ({type(layer).__name__}) cannot be exported: it must have {what}")
+
+
+def _weight(layer: Any, name: str) -> str:
+    return f"generator/{layer.name}/{name}"
+
+
+def _convolution(operator: str, nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    """Kernels stay as Keras holds them (height, width, in, out; transposed: height, width, out, in); ONNX wants them reversed."""
+    _require(layer, layer.data_format == "channels_last" and layer.padding == "same", "channels last and padding same")
+    _require(layer, tuple(layer.dilation_rate) == (1, 1) and layer.activation.__name__ == "linear", "no dilation, no activation")
+    _require(layer, operator == "ConvTranspose" or layer.groups == 1, "no groups")
+    _require(layer, operator == "Conv" or layer.output_padding is None, "no output padding")
+    surplus = [kernel - stride for kernel, stride in zip(layer.kernel_size, layer.strides, strict=True)]
+    _require(layer, min(surplus) >= 0, "a kernel that is no smaller than its stride")
+    before = [total // 2 for total in surplus]  # 'same' for sizes that the stride divides
+    after = [total - first for total, first in zip(surplus, before, strict=True)]
+    kernel = nodes.add("Transpose", [_weight(layer, "kernel")], f"{layer.name}/kernel", perm=[3, 2, 0, 1])
+    bias = [_weight(layer, "bias")] if layer.use_bias else []
+    return nodes.add(operator, [*inputs, kernel, *bias], layer.name, strides=list(layer.strides), pads=before + after,
+                     kernel_shape=list(layer.kernel_size))  # fmt: skip
+
+
+def _conv(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    return _convolution("Conv", nodes, layer, inputs)
+
+
+def _conv_transpose(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    return _convolution("ConvTranspose", nodes, layer, inputs)
+
+
+def _batch_norm(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    _require(layer, layer.axis in (-1, 3) and layer.scale and layer.center, "the channels as its axis, a scale and a centre")
+    statistics = [_weight(layer, name) for name in ("gamma", "beta", "moving_mean", "moving_variance")]
+    return nodes.add("BatchNormalization", [*inputs, *statistics], layer.name, epsilon=layer.epsilon)
+
+
+def _leaky_relu(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    return nodes.add("LeakyRelu", inputs, layer.name, alpha=float(layer.negative_slope))
+
+
+def _relu(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    _require(layer, layer.max_value is None and not layer.negative_slope and not layer.threshold, "no options")
+    return nodes.add("Relu", inputs, layer.name)
+
+
+def _silu(nodes: _Nodes, name: str, inputs: list[str]) -> str:
+    return nodes.add("Mul", [*inputs, nodes.add("Sigmoid", inputs, f"{name}/sigmoid")], name)
+
+
+def _clip(nodes: _Nodes, name: str, inputs: list[str]) -> str:
+    return nodes.add("Clip", [*inputs, nodes.constant(-1, f"{name}/min"), nodes.constant(1, f"{name}/max")], name)
+
+
+ACTIVATIONS: dict[str, Callable[[_Nodes, str, list[str]], str]] = {
+    "linear": lambda nodes, name, inputs: inputs[0],
+    "relu": lambda nodes, name, inputs: nodes.add("Relu", inputs, name),
+    "tanh": lambda nodes, name, inputs: nodes.add("Tanh", inputs, name),
+    "silu": _silu,
+    "hard_tanh": _clip,
+}
+
+
+def _activation(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    name = layer.activation.__name__
+    _require(layer, name in ACTIVATIONS, f"one of the activations {', '.join(ACTIVATIONS)}, not {name}")
+    return ACTIVATIONS[name](nodes, layer.name, inputs)
+
+
+def _upsampling(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    _require(layer, layer.interpolation == "nearest" and layer.data_format == "channels_last", "nearest interpolation, channels last")
+    scales = nodes.constant([1, 1, *layer.size], f"{layer.name}/scales")
+    return nodes.add("Resize", [*inputs, "", scales], layer.name, mode="nearest", nearest_mode="floor",
+                     coordinate_transformation_mode="asymmetric")  # fmt: skip
+
+
+def _concatenate(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    _require(layer, layer.axis in (-1, 3), "the channels as its axis")
+    return nodes.add("Concat", inputs, layer.name, axis=1)
+
+
+def _add(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    return nodes.add("Sum", inputs, layer.name)
+
+
+def _dropout(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    return inputs[0]  # the identity when restoring
+
+
+EMITTERS: dict[str, Callable[[_Nodes, Any, list[str]], str]] = {
+    "Conv2D": _conv, "Conv2DTranspose": _conv_transpose, "BatchNormalization": _batch_norm, "LeakyReLU": _leaky_relu,
+    "ReLU": _relu, "Activation": _activation, "UpSampling2D": _upsampling, "Concatenate": _concatenate, "Add": _add,
+    "Dropout": _dropout,
+}  # fmt: skip

@@ -1,0 +1,163 @@
+"""THE model file: one .onnx with the plain graph, every weight under its Keras path, and a card that says what it is.
+
+Input "image", output "restored": float32 (N, 3, H, W) in [-1, 1] RGB. NumPy and onnx only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from dataset_tools import files
+from dataset_tools.errors import ModelFileError
+
+KEY = "photomend"  # of the one metadata property: the card as JSON
+FORMAT_VERSION = 1
+MAX_BYTES = 1 << 30
+INPUT, OUTPUT = "image", "restored"
+OPSET, IR_VERSION = 17, 8  # old enough for the engines in use
+
+CARD = {  # the fields of the card, all of them always there
+    "format_version": "1",
+    "task": "mosaic | colorize | other",
+    "kind": "generator",
+    "preset": "name of the spec it was trained with",
+    "size": "S, pixels: the side of the images it was trained on",
+    "stride": "pixels: a size it can take is a multiple of it; the graph's input says whether any but S is possible",
+    "value_range": "[-1, 1]: uint8 x is x / 127.5 - 1, of the input and of the output",
+    "recipe": "the degradations of its training inputs, in order, as text",
+    "crop": "what a training image showed of its photo: kind, margin, align, padding",
+    "step": "updates it was trained for",
+    "weights": "raw | ema",
+    "dataset": "fingerprint of the dataset",
+    "validation": "{restored or a baseline: {metric: mean}} on the validation images, or null where there were none",
+    "licence": "of the weights",
+    "spec": "the whole spec (spec.py)",
+    "largest_difference": "between this graph in ONNX Runtime and the Keras network, on [-1, 1]",
+    "statement": "what a restored photo is not",
+}
+CONSTANT: dict[str, Any] = {  # what every card says alike
+    "format_version": FORMAT_VERSION,
+    "kind": "generator",
+    "value_range": [-1, 1],
+    "statement": "What this model restores is invented: a plausible guess learned from other photos, not recovered from the input. "
+    "It does not show who or what was there.",
+}
+DEFAULT = {"licence": "not stated", "validation": None}
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of the model file at `path`: every field of CARD. Raises ModelFileError where it is not ours, or not whole."""
+    return read(path)[1]
+
+
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """{Keras path: float32 array in Keras shape} of the model file at `path`. Raises ModelFileError."""
+    try:
+        return {each.name: numpy_helper.to_array(each).astype(np.float32) for each in _parse(path, _bytes(path)).graph.initializer}
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{path} is damaged, a weight in it cannot be read ({error}): copy it again") from error
+
+
+def read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of the model file at `path`, safe to hand to an engine, and its card. Raises ModelFileError in one line."""
+    data = _bytes(path)
+    return data, _card(path, _parse(path, data))
+
+
+def make(graph: Any) -> Any:
+    """The onnx.ModelProto of `graph` (an onnx.GraphProto), checked, still without its card."""
+    model = helper.make_model(graph, producer_name=KEY, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(model)
+    return model
+
+
+def write(path: Path, model: Any, card: Mapping[str, Any]) -> None:
+    """Writes `model` with its card under `path`, whole or not at all.
+
+    `card` may leave out what CONSTANT and DEFAULT say. Raises OutputError; ValueError for a missing or an unknown field.
+    """
+    whole = {**DEFAULT, **card, **CONSTANT}
+    if wrong := sorted(whole.keys() ^ CARD.keys()):
+        raise ValueError(f"a card has the fields {', '.join(CARD)}; missing or unknown: {', '.join(wrong)}")
+    helper.set_model_props(model, {KEY: json.dumps(whole, sort_keys=True, ensure_ascii=False, allow_nan=False)})
+    files.replace_bytes(path, model.SerializeToString(deterministic=True))
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of the file at `path`, in hexadecimal. Raises ModelFileError where it cannot be read."""
+    return hashlib.sha256(_bytes(path)).hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelFileError(f"{path} is larger than 1 GB: no model file of photomend is")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read the model file {path}: {error.strerror or error}") from error
+
+
+def _parse(path: Path, data: bytes) -> Any:
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        cut = data[:1] == b"\x08"  # how an ONNX file begins: its IR version
+        what = "is damaged or cut short: copy it again" if cut else "is not an ONNX file: give an .onnx that photomend wrote"
+        raise ModelFileError(f"{path} {what}") from error
+    if not model.graph.node:
+        raise ModelFileError(f"{path} is not an ONNX file, or is empty: give an .onnx that photomend wrote")
+    if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in _tensors(model)):
+        raise ModelFileError(f"{path} refers to other files for its weights: no model file of photomend does")
+    if KEY not in {prop.key for prop in model.metadata_props}:
+        raise ModelFileError(f"{path} has no photomend card: it was made by another program, or is cut short")
+    names = ([each.name for each in model.graph.input], [each.name for each in model.graph.output])
+    if names != ([INPUT], [OUTPUT]):
+        raise ModelFileError(f"{path} has the inputs and outputs {names}, but a model file has {INPUT} and {OUTPUT}")
+    return model
+
+
+def _card(path: Path, model: Any) -> dict[str, Any]:
+    text = next(prop.value for prop in model.metadata_props if prop.key == KEY)
+    try:
+        card = json.loads(text)
+    except ValueError as error:
+        raise ModelFileError(f"the card of {path} is damaged ({error}): copy it again") from error
+    if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
+        found = card.get("format_version") if isinstance(card, dict) else None
+        raise ModelFileError(f"{path} is of format version {found}, but this photomend reads {FORMAT_VERSION}: install a newer one")
+    if missing := sorted(CARD.keys() - card.keys()):
+        raise ModelFileError(f"the card of {path} lacks {', '.join(missing)}: export the model again")
+    return card
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """Every tensor that the file could fetch from elsewhere: weights, sparse ones, and those in attributes at any depth."""
+    yield from _of_graph(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
+
+
+def _of_graph(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from _of_graph(graph)

@@ -1,0 +1,21 @@
+"""THE value range: uint8 0..255 <-> float32 [-1, 1], both directions side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def to_float(rgb8: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 0..255, any shape -> float32 [-1, 1]: x / 127.5 - 1."""
+    return rgb8.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def to_uint8(x: NDArray[Any]) -> NDArray[np.uint8]:
+    """float16, float32 or float64 [-1, 1], any shape -> uint8: round(clip((x + 1) * 127.5, 0, 255)).
+
+    Gives back every one of the 256 levels that `to_float` took, after a trip through float16 too.
+    """
+    return np.rint(np.clip((x.astype(np.float32) + 1) * 127.5, 0, 255)).astype(np.uint8)

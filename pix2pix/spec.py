@@ -1,0 +1,146 @@
+"""Every number of a model, and the presets. Imports nothing heavy: the command line reads PRESETS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from dataset_tools.errors import UsageError
+
+GENERATOR_KINDS = ("upsampling_unet", "transposed_unet", "residual")
+DISCRIMINATOR_KINDS = ("activation_norm", "patchgan", "plain")
+ADVERSARIAL = ("mse", "bce")
+
+STEM = 4  # the residual generator works at 1/4 of the image's size and below
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """The network A -> restored. The kinds are drawn in networks.py."""
+
+    kind: str  # one of GENERATOR_KINDS
+    filters: tuple[int, ...]  # channels of each level, from the finest to the coarsest
+    dropout: float = 0.0  # rate in the first three decoder layers; transposed_unet only
+    blocks: int = 0  # residual blocks a level, on the way down and again on the way up; residual only
+
+    def __post_init__(self) -> None:
+        _one_of("generator kind", self.kind, GENERATOR_KINDS)
+
+    @property
+    def stride(self) -> int:
+        """Image pixels a side for one position of the coarsest level: the size is a multiple of it."""
+        return STEM * 2 ** (len(self.filters) - 1) if self.kind == "residual" else 2 ** len(self.filters)
+
+
+@dataclass(frozen=True)
+class DiscriminatorSpec:
+    """The network (A, B) -> one logit for each patch. The kinds are drawn in networks.py."""
+
+    kind: str  # one of DISCRIMINATOR_KINDS
+    filters: tuple[int, ...]  # channels of each 4×4 convolution before the last one
+
+    def __post_init__(self) -> None:
+        _one_of("discriminator kind", self.kind, DISCRIMINATOR_KINDS)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model and how it is trained. Raises UsageError for a size that the generator cannot take."""
+
+    name: str  # of the preset
+    size: int  # S: images are S × S pixels
+    batch: int  # pairs an update
+    learning_rate: float  # of both Adam optimizers
+    beta1: float  # of both Adam optimizers
+    l1_weight: float  # generator loss = adversarial + l1_weight * mean |restored - B|, on [-1, 1]
+    adversarial: str  # "mse" (Mao et al. 2017) or "bce" (Goodfellow et al. 2014), both on logits
+    jitter: int  # pairs are enlarged to S + jitter, then cut to S × S at random; 0 is none
+    flip: bool  # mirror half of the pairs
+    generator: GeneratorSpec
+    discriminator: DiscriminatorSpec
+
+    def __post_init__(self) -> None:
+        _one_of("adversarial loss", self.adversarial, ADVERSARIAL)
+        if self.size < self.minimum or self.size % self.stride:
+            raise UsageError(
+                f"{self.name} cannot take size {self.size}: it must be a multiple of {self.stride}, {self.minimum} or more"
+            )
+
+    @property
+    def stride(self) -> int:
+        """The size is a multiple of it, pixels."""
+        return self.generator.stride
+
+    @property
+    def minimum(self) -> int:
+        """The smallest size, pixels: below 16 the discriminators have nothing left to look at."""
+        return max(self.stride, 16)
+
+    def with_size(self, size: int) -> Spec:
+        """This spec for S = `size`. Raises UsageError, which names what is allowed."""
+        return replace(self, size=size)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers: equal to itself after a trip through JSON."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Spec:
+        """The spec that `to_json` wrote.
+
+        Raises:
+            ValueError: an unknown or a missing key, which the line names, or a kind that is none.
+            UsageError: a size that does not fit.
+        """
+        parts = {"generator": GeneratorSpec, "discriminator": DiscriminatorSpec}
+        _same_keys("spec", value, cls)
+        given = dict(value)
+        for name, part in parts.items():
+            _same_keys(f"spec's {name}", given[name], part)
+            given[name] = part(**{**given[name], "filters": tuple(given[name]["filters"])})
+        return cls(**given)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"there is no {what} {value!r}: one of {', '.join(allowed)}")
+
+
+def _same_keys(what: str, value: Any, kind: type[Any]) -> None:
+    expected = {field.name for field in fields(kind)}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"the {what} is no JSON object")
+    if missing := sorted(expected - value.keys()):
+        raise ValueError(f"the {what} lacks {', '.join(missing)}")
+    if unknown := sorted(value.keys() - expected):
+        raise ValueError(f"the {what} has the unknown key {', '.join(unknown)}")
+
+
+_TINY = Spec(
+    name="tiny", size=64, batch=8, learning_rate=1e-3, beta1=0.5, l1_weight=100.0, adversarial="mse", jitter=8, flip=True,
+    generator=GeneratorSpec("residual", (64, 128), blocks=2),
+    discriminator=DiscriminatorSpec("plain", (32, 64, 128)),
+)  # fmt: skip
+
+# The recipe this project began with: the pix2pix of the Keras-GAN collection at 256 × 256, with eight levels.
+_ARTICLE = Spec(
+    name="article", size=256, batch=4, learning_rate=2e-4, beta1=0.5, l1_weight=100.0, adversarial="mse", jitter=0, flip=False,
+    generator=GeneratorSpec("upsampling_unet", (32, 64, 128, 256, 512, 512, 512, 512)),
+    discriminator=DiscriminatorSpec("activation_norm", (64, 128, 256, 512)),
+)  # fmt: skip
+
+# Isola, Zhu, Zhou, Efros: Image-to-Image Translation with Conditional Adversarial Networks (2017).
+_PAPER = Spec(
+    name="paper", size=256, batch=1, learning_rate=2e-4, beta1=0.5, l1_weight=100.0, adversarial="bce", jitter=30, flip=True,
+    generator=GeneratorSpec("transposed_unet", (64, 128, 256, 512, 512, 512, 512, 512), dropout=0.5),
+    discriminator=DiscriminatorSpec("patchgan", (64, 128, 256, 512)),
+)  # fmt: skip
+
+PRESETS: dict[str, Spec] = {spec.name: spec for spec in (_TINY, _ARTICLE, _PAPER)}

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_tools import build, degradations, files, image_io, pairs
+from dataset_tools.build import build_dataset
+from dataset_tools.errors import DatasetError, FolderBusy, OutputError, UsageError
+from dataset_tools.groups import SPLITS
+from dataset_tools.manifest import STATE, open_dataset, read_rows
+from dataset_tools.staging import Recipe
+from dataset_tools.verify import verify_dataset
+from tests.conftest import textured
+
+CENTER = Recipe(size=64, crop="center", degrade=("mosaic:block=8",))
+
+
+def published(folder: Path) -> dict[str, str]:
+    """Every published file and its hash: what must be byte for byte the same."""
+    found = (path for path in folder.rglob("*") if path.is_file() and STATE not in path.relative_to(folder).parts)
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return list(read_rows(folder / "manifest.jsonl"))
+
+
+def test_pairs_hold_what_the_recipe_says(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1, "x/b.png": 2}, height=80, width=100)
+    report = build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    assert report.counts["photos"] == {"all": 2, "kept": 2, "rejected": 0, "failed": 0}
+    for row, seed in zip((row for row in rows_of(tmp_path / "ds") if row["kind"] == "crop"), (1, 2), strict=True):
+        rgb = image_io.read(tmp_path / "ds" / row["pair"]).rgb8
+        assert rgb.shape == (64, 128, 3)
+        a, b = pairs.split(rgb)
+        photo = textured(seed, 80, 100)
+        import cv2
+
+        assert np.array_equal(b, cv2.resize(photo[:, 10:90], (64, 64), interpolation=cv2.INTER_AREA))
+        assert np.array_equal(a, degradations.apply(b, row["degradations"]))
+        assert np.array_equal(a[:8, :8], np.broadcast_to(a[0, 0], (8, 8, 3)))
+        assert row["pair_sha256"] == hashlib.sha256((tmp_path / "ds" / row["pair"]).read_bytes()).hexdigest()
+
+
+def test_every_file_is_accounted_for(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1, "b.png": 2})
+    (archive / "notes.txt").write_text("no photo")
+    (archive / "text.jpg").write_text("no photo, but it claims to be one")
+    (archive / "empty.png").touch()
+    cut = (archive / "a.png").read_bytes()
+    (archive / "cut.png").write_bytes(cut[: len(cut) // 2])
+    (archive / "png.jpg").write_bytes((archive / "b.png").read_bytes())
+    (archive / "gone.jpg").symlink_to(archive / "nowhere")
+    image_io.write(archive / "tiny.png", textured(7, 20, 20), "PNG")
+    strange = os.path.join(os.fsencode(archive), b"\xff\xfe.png")
+    shutil.copyfile(archive / "a.png", strange)
+    report = build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    counts = report.counts
+    assert (counts["files"], counts["not_images"]) == (10, 1)
+    assert counts["photos"] == {"all": 9, "kept": 4, "rejected": 1, "failed": 4}
+    assert counts["faces"] == {"all": 5, "kept": 4, "rejected": 1}
+    status = {row["source"]: (row["status"], row["reason"]) for row in rows_of(tmp_path / "ds") if row["kind"] == "photo"}
+    assert status == {
+        "a.png": ("kept", None), "b.png": ("kept", None), "png.jpg": ("kept", None), "%FF%FE.png": ("kept", None),
+        "tiny.png": ("rejected", "no_crop_kept"), "text.jpg": ("failed", "not_an_image"), "empty.png": ("failed", "empty"),
+        "cut.png": ("failed", "truncated"), "gone.jpg": ("failed", "unreadable"),
+    }  # fmt: skip
+    assert [row["reason"] for row in rows_of(tmp_path / "ds") if row["source"] == "tiny.png"] == ["no_crop_kept", "too_small"]
+    assert verify_dataset(tmp_path / "ds", [archive]) == []
+
+
+def test_faces_of_real_photos(samples, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for path in samples[:3]:
+        shutil.copy(path, archive)
+    left, right = (image_io.read(path).rgb8 for path in samples[3:5])
+    image_io.write(archive / "two.png", np.hstack([left, right]), "PNG")
+    image_io.write(archive / "nobody.png", textured(1, 400, 400), "PNG")
+    report = build_dataset([archive], tmp_path / "ds", Recipe(size=128), workers=2)
+    assert report.counts["photos"] == {"all": 5, "kept": 4, "rejected": 1, "failed": 0}
+    rows = rows_of(tmp_path / "ds")
+    assert [row["reason"] for row in rows if row["source"] == "nobody.png"] == ["no_face"]
+    two = [row for row in rows if row["source"] == "two.png"]
+    assert [row["kind"] for row in two] == ["photo", "face", "face"]
+    assert len({row["split"] for row in two}) == 1
+    for row in two[1:]:
+        x, y, width, height = row["box"]
+        assert len(row["keypoints"]) == 6
+        assert 0 <= x < x + width <= 1536
+        assert 0 <= y < y + height <= 768
+        (scale, _, shift), _ = row["affine"]
+        assert -0.5 <= scale * (x + width / 2) + shift <= 127.5
+    assert {int(row["box"][0]) // 768 for row in two[1:]} == {0, 1}
+
+
+def test_a_small_face_is_rejected_as_too_small(samples, tmp_path: Path) -> None:
+    import cv2
+
+    (tmp_path / "archive").mkdir()
+    small = cv2.resize(image_io.read(samples[0]).rgb8, (250, 250), interpolation=cv2.INTER_AREA)
+    image_io.write(tmp_path / "archive" / "a.png", small, "PNG")
+    report = build_dataset([tmp_path / "archive"], tmp_path / "ds", Recipe(size=256), workers=1)
+    assert report.counts["reasons"] == {"face:too_small": 1, "photo:no_crop_kept": 1}
+    wide = build_dataset([tmp_path / "archive"], tmp_path / "ds2", Recipe(size=256, max_enlarge=8), workers=1)
+    assert wide.counts["photos"]["kept"] == 1
+
+
+def test_tiles_are_several_and_seeded(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1}, height=200, width=300)
+    recipe = Recipe(size=64, crop="tiles", tiles=3, degrade=("grayscale",))
+    for name in ("one", "two"):
+        build_dataset([archive], tmp_path / name, recipe, workers=1)
+    build_dataset([archive], tmp_path / "other", Recipe(size=64, crop="tiles", tiles=3, degrade=("grayscale",), seed=1), workers=1)
+    assert published(tmp_path / "one") == published(tmp_path / "two")
+    affines = [[row["affine"] for row in rows_of(tmp_path / name) if row["kind"] == "crop"] for name in ("one", "other")]
+    assert len({json.dumps(matrix) for matrix in affines[0]}) == 3
+    assert affines[0] != affines[1]
+    for row in rows_of(tmp_path / "one")[1:]:
+        a, _ = pairs.split(image_io.read(tmp_path / "one" / row["pair"]).rgb8)
+        assert np.array_equal(a[..., 0], a[..., 1])
+
+
+def test_workers_and_a_second_run_change_no_byte(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({f"{number % 3}/{number}.png": number for number in range(20)})
+    for name, workers in (("one", 1), ("two", 2)):
+        report = build_dataset([archive], tmp_path / name, CENTER, workers=workers)
+        assert report.reused == 0
+    first = published(tmp_path / "one")
+    assert first == published(tmp_path / "two")
+    assert sum(name.endswith(".png") for name in first) == 20
+    again = build_dataset([archive], tmp_path / "one", CENTER, workers=1)
+    assert (again.reused, published(tmp_path / "one")) == (20, first)
+    assert build_dataset([archive], tmp_path / "one", CENTER, workers=1, fresh=True).reused == 0
+    assert published(tmp_path / "one") == first
+
+
+def test_new_changed_and_vanished_photos(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({f"{number}.png": number for number in range(6)})
+    build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    places = {row["source"]: (row["group"], row["split"]) for row in rows_of(tmp_path / "ds") if row["kind"] == "photo"}
+    write_photos({"5.png": 50, "6.png": 6})
+    (archive / "0.png").unlink()
+    report = build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    assert (report.reused, report.vanished, report.counts["faces"]["kept"]) == (4, 1, 6)
+    after = {row["source"]: (row["group"], row["split"]) for row in rows_of(tmp_path / "ds") if row["kind"] == "photo"}
+    assert {name: after[name] for name in ("1.png", "2.png", "3.png", "4.png")} == {
+        name: places[name] for name in ("1.png", "2.png", "3.png", "4.png")
+    }
+    assert verify_dataset(tmp_path / "ds", [archive]) == []
+
+
+def test_duplicates_and_folders_stay_together(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({f"{number % 4}/{number}.png": number for number in range(24)})
+    image_io.write(archive / "0" / "twin.jpg", np.ascontiguousarray(textured(5)[:, ::-1]), "JPEG")  # 1/5.png, mirrored
+    recipe = Recipe(size=64, crop="center", group_by="folder", split="50/25/25")
+    report = build_dataset([archive], tmp_path / "ds", recipe, workers=1)
+    by_folder: dict[str, set[str]] = {}
+    for row in rows_of(tmp_path / "ds"):
+        by_folder.setdefault(row["source"][0], set()).add(row["group"])
+    assert all(len(groups) == 1 for groups in by_folder.values())
+    assert by_folder["0"] == by_folder["1"]
+    assert sum(report.counts["groups"].values()) == 3
+
+
+def test_splits_load_with_their_metadata(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({f"{number}.png": number for number in range(12)})
+    build_dataset([archive], tmp_path / "ds", Recipe(size=64, crop="center", split="50/25/25"), workers=1)
+    dataset = open_dataset(tmp_path / "ds")
+    for split in SPLITS:
+        lines = [json.loads(line) for line in (tmp_path / "ds" / split / "metadata.jsonl").read_text().splitlines()]
+        assert [line["file_name"] for line in lines] == [row.path.name for row in dataset.pairs(split)]
+        assert {path.name for path in (tmp_path / "ds" / split).glob("*.png")} == {line["file_name"] for line in lines}
+
+
+def test_nothing_that_changes_between_machines_is_recorded(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1})
+    build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    for name in ("dataset.json", "manifest.jsonl", "README.md"):
+        assert str(tmp_path) not in (tmp_path / "ds" / name).read_text()
+
+
+def test_gps_is_not_copied(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "archive").mkdir()
+    exif = Image.Exif()
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8825)[2] = (47.0, 22.0, 33.0)
+    Image.fromarray(textured(1)).save(tmp_path / "archive" / "a.jpg", exif=exif)
+    build_dataset([tmp_path / "archive"], tmp_path / "ds", CENTER, workers=1)
+    (pair,) = (tmp_path / "ds").glob("t*/*.png") if list((tmp_path / "ds").glob("t*/*.png")) else (tmp_path / "ds").glob("val/*.png")
+    with Image.open(pair) as image:
+        assert not image.getexif()
+        assert "exif" not in image.info
+
+
+# --- bad use
+
+
+def test_recipe_errors() -> None:
+    with pytest.raises(UsageError, match="there is no degradation"):
+        Recipe(degrade=("mosiac",))
+    with pytest.raises(UsageError, match="16 to 2048"):
+        Recipe(size=8)
+
+
+def test_archive_without_an_image(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    with pytest.raises(UsageError, match="holds no file"):
+        build_dataset([tmp_path / "archive"], tmp_path / "ds", CENTER, workers=1)
+    assert not (tmp_path / "ds").exists()
+    (tmp_path / "archive" / "a.txt").write_text("x")
+    with pytest.raises(UsageError, match="none of the 1 files is an image"):
+        build_dataset([tmp_path / "archive"], tmp_path / "ds", CENTER, workers=1)
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1})
+    (tmp_path / "ds").mkdir()
+    (tmp_path / "ds" / "thesis.txt").write_text("years of work")
+    with pytest.raises(DatasetError, match="not empty and holds no dataset of photomend"):
+        build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    assert [path.name for path in (tmp_path / "ds").iterdir()] == ["thesis.txt"]
+
+
+def test_another_recipe_is_refused_with_the_way_out(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1})
+    build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    before = published(tmp_path / "ds")
+    with pytest.raises(DatasetError, match=r"another recipe \(size was 64, now 32\): choose another folder, or add --fresh"):
+        build_dataset([archive], tmp_path / "ds", Recipe(size=32, crop="center", degrade=("mosaic:block=8",)), workers=1)
+    assert published(tmp_path / "ds") == before
+    build_dataset([archive], tmp_path / "ds", Recipe(size=32, crop="center", degrade=("mosaic:block=8",)), workers=1, fresh=True)
+    assert verify_dataset(tmp_path / "ds") == []
+
+
+def test_another_archive_is_refused(write_photos, tmp_path: Path) -> None:
+    build_dataset([write_photos({"a.png": 1})], tmp_path / "ds", CENTER, workers=1)
+    before = published(tmp_path / "ds")
+    with pytest.raises(DatasetError, match="none of the photos of the dataset"):
+        build_dataset([write_photos({"b.png": 2}, "other")], tmp_path / "ds", CENTER, workers=1)
+    assert published(tmp_path / "ds") == before
+
+
+def test_dataset_inside_the_archive_or_around_it(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1})
+    with pytest.raises(UsageError, match="would lie inside the archive"):
+        build_dataset([archive], archive / "ds", CENTER, workers=1)
+    with pytest.raises(UsageError, match="lies inside the dataset"):
+        build_dataset([archive], tmp_path, CENTER, workers=1)
+
+
+def test_a_second_build_at_the_same_time(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1})
+    build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    with files.folder_lock(tmp_path / "ds" / STATE / "lock", "x"), pytest.raises(FolderBusy, match=f"in use by another photomend .process {os.getpid()}."):
+        build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+
+
+def test_a_full_disk_keeps_what_is_done(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_photos({f"{number}.png": number for number in range(8)})
+    build_dataset([archive], tmp_path / "whole", CENTER, workers=1)
+    real, written = open, []
+
+    def full_after_three(path, mode="r", *arguments, **named):  # type: ignore[no-untyped-def]
+        if "w" in mode and str(path).endswith(".png"):
+            written.append(path)
+            if len(written) > 3:
+                raise OSError(28, "No space left on device")
+        return real(path, mode, *arguments, **named)
+
+    monkeypatch.setattr("builtins.open", full_after_three)
+    with pytest.raises(OutputError, match="no room left on the disk .* free some space, then run the same command again"):
+        build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    monkeypatch.undo()
+    report = build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    assert report.reused == 3
+    assert published(tmp_path / "ds") == published(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("moment", ["withdraw", "_move_pairs", "publish", "forget"])
+def test_killed_while_finishing(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Stops before and after each part of the finishing step, on a first build and on a later one."""
+    archive = write_photos({f"{number}.png": number for number in range(5)})
+    build_dataset([archive], tmp_path / "whole", CENTER, workers=1)
+
+    class Killed(BaseException):
+        pass
+
+    for late in (False, True):
+        owner = build.PublishedBefore if moment in ("withdraw", "forget") else build
+        real = getattr(owner, moment)
+
+        def stop(*arguments, real=real, late=late):  # type: ignore[no-untyped-def]
+            if late:
+                real(*arguments)
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, moment, stop)
+            with pytest.raises(Killed):
+                build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+        build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+        assert published(tmp_path / "ds") == published(tmp_path / "whole")
+        write_photos({"9.png": 9})
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, moment, stop)
+            with pytest.raises(Killed):
+                build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+        build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+        assert verify_dataset(tmp_path / "ds", [archive]) == []
+        shutil.rmtree(tmp_path / "ds")
+        (archive / "9.png").unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["parent", "group", "worker"])
+def test_killed_at_a_moment(write_photos, tmp_path: Path, who: str) -> None:
+    """SIGKILL; started again, the dataset is byte for byte the uninterrupted one."""
+    archive = write_photos({f"{number}.png": number for number in range(150)}, height=300, width=300)
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "build", str(archive), str(tmp_path / "ds"),
+               "--crop", "center", "--size", "64", "--workers", "2"]  # fmt: skip
+    build_dataset([archive], tmp_path / "whole", Recipe(size=64, crop="center"), workers=1)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    journal = tmp_path / "ds" / STATE / "journal.jsonl"
+    while not (journal.exists() and journal.stat().st_size) and process.poll() is None:
+        time.sleep(0.01)
+    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    if who == "group":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        os.kill(process.pid if who == "parent" else children[-1], signal.SIGKILL)
+    process.wait()
+    for _ in range(200):  # no worker outlives its parent
+        if not any(Path(f"/proc/{pid}").exists() for pid in children):
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("a worker outlived its parent")
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert published(tmp_path / "ds") == published(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({f"{number}.png": number for number in range(150)}, height=300, width=300)
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "build", str(archive), str(tmp_path / "ds"),
+               "--crop", "center", "--size", "64", "--workers", "2"]  # fmt: skip
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        journal = tmp_path / "ds" / STATE / "journal.jsonl"
+        before = journal.stat().st_size if journal.exists() else 0
+        while (not journal.exists() or journal.stat().st_size == before) and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, number)
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, "Traceback" in said) == (code, False), said
+        assert "the same command goes on from there" in said

@@ -1,0 +1,168 @@
+"""The command line as a stranger meets it: exact words, exit codes, nothing damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from dataset_tools.degradations import REGISTRY
+from pipelines.cli import COMMANDS, photomend, run
+from pipelines.cli.terminal import Progress, clock
+from pix2pix.spec import PRESETS
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ["--crop", "center", "--size", "64", "--workers", "1"]
+
+
+def command(name: str) -> click.Command:
+    found = photomend.get_command(click.Context(photomend), name)  # type: ignore[attr-defined]
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_for_itself_and_each_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: photomend {name} ")
+    found = command(name)
+    assert found.short_help
+    assert found.help
+    for parameter in found.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts} has no help"
+
+
+def test_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out.partition("Commands:")[2]
+    positions = [text.index(f"\n  {name} ") for name in COMMANDS]
+    assert positions == sorted(positions)
+
+
+def test_help_names_every_degradation_and_preset() -> None:
+    options = {parameter.name: parameter for name in ("build", "train") for parameter in command(name).params}
+    for name in REGISTRY:
+        assert name in (options["degrade"].help or "")  # type: ignore[attr-defined]
+    for name in PRESETS:
+        assert name in (options["preset"].help or "")  # type: ignore[attr-defined]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("photomend 0.")
+
+
+def test_build_tells_counts_that_add_up(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = write_photos({"a.png": 1, "b.png": 2})
+    (archive / "notes.txt").write_text("x")
+    assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD, "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "3 files = 1 not images + 2 photos",
+        "2 photos = 2 kept + 0 rejected + 0 failed",
+        "2 crops = 2 kept + 0 rejected",
+    ]
+    told = json.loads(lines[-1])
+    assert told["counts"] == json.loads((tmp_path / "ds" / "dataset.json").read_text())["counts"]
+
+
+def test_an_empty_split_is_told_with_the_number_of_groups(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = write_photos({"a.png": 1, "b.png": 2})
+    assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD, "--split", "100/0/0"]) == 0
+    assert "val and test got no pair, since there are only 2 groups to share out" in capsys.readouterr().err
+
+
+def test_failed_photos_give_exit_code_3(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = write_photos({"a.png": 1})
+    (archive / "b.jpg").write_bytes(b"")
+    assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD]) == 3
+    captured = capsys.readouterr()
+    assert "photo empty: 1" in captured.out
+    assert "manifest.jsonl lists them with their reasons" in captured.err
+
+
+def test_verify_says_what_is_wrong(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = write_photos({"a.png": 1})
+    run(["build", str(archive), str(tmp_path / "ds"), *BUILD])
+    capsys.readouterr()
+    assert run(["verify", str(tmp_path / "ds"), "--archive", str(archive)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/ds: all is well\n"
+    (archive / "a.png").unlink()
+    assert run(["verify", str(tmp_path / "ds"), "--archive", str(archive)]) == 1
+    assert capsys.readouterr().out == "a.png cannot be read any more: No such file or directory\n"
+
+
+WRONG = {
+    "archive that is not there": (["build", "nowhere", "ds"], 2, "photomend: the archive nowhere does not exist: give a folder of photos"),
+    "degradation that is not there": (["build", "nowhere", "ds", "--degrade", "blurr"], 2, "there is no degradation 'blurr'; there are: grayscale, mosaic"),
+    "split that does not add up": (["build", "nowhere", "ds", "--split", "80/10"], 2, "give three whole shares that add up to 100"),
+    "dataset that is not there": (["verify", "nowhere"], 1, "photomend: the dataset nowhere does not exist: build one with: photomend build ARCHIVE nowhere"),
+    "training on nothing": (["train", "nowhere", "run"], 1, "photomend: the dataset nowhere does not exist"),
+    "model that is not there": (["restore", "nowhere.onnx", ".", "out"], 1, "nowhere.onnx"),
+    "no such command": (["restor"], 2, "No such command 'restor'"),
+    "no such option": (["build", "a", "b", "--sise", "3"], 2, "No such option '--sise'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_use_gets_one_line(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, code, line = WRONG[case]
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == code
+    said = capsys.readouterr().err
+    assert line in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_restore_refuses_what_is_no_model(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = write_photos({"a.png": 1})
+    (tmp_path / "m.onnx").write_bytes(b"\x80\x04\x95 a pickle, say")
+    assert run(["restore", str(tmp_path / "m.onnx"), str(archive), str(tmp_path / "out"), "--input", "crop"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert str(tmp_path / "m.onnx") in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_system_library_is_one_line_with_the_command(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"a.png": 1})
+    (tmp_path / "fake" / "cv2").mkdir(parents=True)
+    (tmp_path / "fake" / "cv2" / "__init__.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}/fake:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from pipelines.cli import main; main()", "build", str(archive), str(tmp_path / "ds")],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("photomend: the system library libGL.so.1 is missing; on Debian and Ubuntu: sudo apt-get install")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_console_script_is_there() -> None:
+    script = shutil.which("photomend", path=str(Path(sys.executable).parent))
+    assert script, "pip install -e . makes the console script"
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("photomend 0.")
+
+
+def test_progress_says_speed_and_time_left(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    progress = Progress("building", "photos")
+    for done in range(1, 5):
+        now[0] += 10
+        progress(done, 10)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "building: 4/10 photos, 0.1 photos/s, 1:00 left"
+
+
+def test_clock() -> None:
+    assert [clock(value) for value in (0, 75, 3675)] == ["0:00", "1:15", "1:01:15"]

@@ -1,0 +1,176 @@
+"""One photo: through the model at any size, with the mark, with its row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from dataset_tools import degradations, image_io, pairs
+from dataset_tools.errors import OutputError
+from pipelines.restore import (
+    BATCH,
+    SOURCE_TYPE,
+    STATEMENT,
+    Item,
+    Loaded,
+    Row,
+    Target,
+    finish,
+    is_marked,
+    is_resized,
+    load,
+    mark,
+    measure_pair,
+    metric_names,
+    pair_images,
+    restore_crop,
+    restore_crops,
+)
+from tests.conftest import textured
+
+
+class Fake:
+    """Restores by inverting, or not at all, and remembers what it was given."""
+
+    def __init__(self, size: int, invert: bool = False):
+        self.size, self.invert = size, invert
+        self.given: list[np.ndarray] = []
+
+    def restore(self, batch: np.ndarray) -> np.ndarray:
+        assert batch.dtype == np.uint8
+        assert batch.shape[1:] == (self.size, self.size, 3)
+        self.given.append(batch)
+        return 255 - batch if self.invert else batch
+
+
+def test_a_crop_of_the_models_size_goes_straight_through() -> None:
+    engine, rgb = Fake(32, invert=True), textured(1, 32, 32)
+    assert np.array_equal(restore_crop(engine, rgb), 255 - rgb)
+    assert np.array_equal(engine.given[0], rgb[None])
+    assert not is_resized(engine, rgb)
+
+
+@pytest.mark.parametrize("shape", [(31, 32), (64, 48), (20, 90), (1, 1), (1, 500), (500, 1), (333, 332)])
+def test_any_size_comes_back_at_its_own_size_and_in_its_own_place(shape: tuple[int, int]) -> None:
+    engine, rgb = Fake(64), textured(2, *shape)
+    restored = restore_crop(engine, rgb)
+    assert restored.shape == rgb.shape
+    assert restored.dtype == np.uint8
+    assert is_resized(engine, rgb)
+    assert np.abs(restored.astype(int) - rgb).mean() < 2.5 or min(shape) == 1
+
+
+def test_the_padding_repeats_the_border_in_the_middle_of_the_square() -> None:
+    engine = Fake(16)
+    rgb = np.zeros((8, 16, 3), np.uint8)
+    rgb[0], rgb[-1] = 50, 200
+    restore_crop(engine, rgb)
+    square = engine.given[0][0]
+    assert np.array_equal(square[4:12], rgb)
+    assert (square[:4] == 50).all()
+    assert (square[12:] == 200).all()
+
+
+def test_a_strip_does_not_become_a_square_of_its_length() -> None:
+    strip = np.zeros((3, 40_000, 3), np.uint8)  # its square would have 1.6 billion pixels
+    assert restore_crop(Fake(16), strip).shape == strip.shape
+
+
+def test_crops_of_different_sizes_go_through_together_in_order() -> None:
+    engine = Fake(16, invert=True)
+    crops = [np.full((10 + index, 16, 3), index * 9, np.uint8) for index in range(BATCH + 3)]
+    restored = restore_crops(engine, crops)
+    assert [len(batch) for batch in engine.given] == [BATCH, 3]
+    assert [image[0, 0, 0] for image in restored] == [255 - index * 9 for index in range(BATCH + 3)]
+    assert [image.shape for image in restored] == [crop.shape for crop in crops]
+    assert restore_crops(engine, []) == []
+
+
+def test_the_mark_is_xml_that_tells_what_the_content_is() -> None:
+    packet = mark("<faces> & \x00\udcff", "ab" * 32)
+    root = ElementTree.fromstring(packet)
+    told = {element.tag.rpartition("}")[2]: element.text for element in root.iter() if element.text and element.text.strip()}
+    assert told["DigitalSourceType"] == "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+    assert told["DigitalSourceType"] == SOURCE_TYPE
+    assert told["CreatorTool"].startswith("photomend 0.")
+    assert told["AISystemUsed"] == "<faces> & ??"
+    assert told["AISystemVersionUsed"] == "sha256:" + "ab" * 32
+    assert told["li"] == STATEMENT
+    assert "plausible invention" in STATEMENT
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_written_format_carries_the_mark(format: str) -> None:
+    packet = mark("faces", "0" * 64)
+    data = image_io.encode(textured(3), format, packet)
+    assert packet in data
+    assert is_marked(data)
+    assert not is_marked(image_io.encode(textured(3), format))
+
+
+def make_pair(path: Path) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    b = textured(5, 32, 32)
+    drawn = degradations.draw([degradations.parse("mosaic:block=8")], np.random.default_rng(0), (32, 32))
+    a = degradations.apply(b, drawn)
+    image_io.write(path, pairs.stitch(a, b), "PNG")
+    return a, b, drawn
+
+
+def test_a_pair_is_measured_beside_its_baselines(tmp_path: Path) -> None:
+    a, b, drawn = make_pair(tmp_path / "p.png")
+    loaded = load(Item(tmp_path / "p.png", Path("x/p.png"), "PNG", drawn), "pair", "AtoB")
+    assert isinstance(loaded, Loaded)
+    assert np.array_equal(loaded.a, a)
+    assert np.array_equal(loaded.b, b)
+    row, shown = finish(loaded, b, Target(tmp_path / "out", Path("x/p.png"), "PNG"), mark("m", "0"), ("psnr", "ssim"))
+    assert np.array_equal(image_io.read(tmp_path / "out/x/p.png").rgb8, b)
+    assert (row.source, row.output, row.status, row.width, row.height) == ("x/p.png", "x/p.png", "restored", 32, 32)
+    assert row.metrics["restored"] == {"psnr": 100.0, "ssim": pytest.approx(1.0)}
+    assert list(shown.images) == ["input", "bicubic", "restored", "original"]
+    assert row.metrics["input"] == measure_pair({"input": a, "original": b}, ("psnr", "ssim"))["input"]
+    assert row.metrics["input"]["psnr"] < row.metrics["bicubic"]["psnr"] < 100
+
+
+def test_a_pair_that_nobody_knows_is_measured_beside_its_input_alone(tmp_path: Path) -> None:
+    a, b, _ = make_pair(tmp_path / "p.png")
+    assert list(pair_images(a, b, b, [])) == ["input", "restored", "original"]
+    loaded = load(Item(tmp_path / "p.png", Path("p.png"), "PNG"), "pair", "BtoA")
+    assert isinstance(loaded, Loaded)
+    assert np.array_equal(loaded.a, b)
+
+
+def test_colour_metrics_are_added_where_colour_was_taken_away() -> None:
+    assert metric_names([[{"name": "mosaic"}], []]) == ("psnr", "ssim", "l1")
+    assert metric_names([[], [{"name": "grayscale"}]]) == ("psnr", "ssim", "l1", "delta_e", "colourfulness")
+    assert metric_names([[{"name": "grayscale"}]], ("delta_e",)) == ("delta_e", "colourfulness")
+
+
+def test_what_cannot_be_read_is_a_row_with_a_reason(tmp_path: Path) -> None:
+    whole = image_io.encode_png(textured(1, 20, 21))
+    for name, data in {"cut.png": whole[:-30], "empty.jpg": b"", "text.jpg": b"hello", "odd.png": whole}.items():
+        (tmp_path / name).write_bytes(data)
+    reasons = {}
+    for name in ("cut.png", "empty.jpg", "text.jpg", "odd.png", "gone.png"):
+        row = load(Item(tmp_path / name, Path(name), None), "pair", "AtoB")
+        assert isinstance(row, Row)
+        assert (row.source, row.status, row.output) == (name, "failed", None)
+        assert row.message
+        reasons[name] = row.reason
+    assert reasons == {"cut.png": "truncated", "empty.jpg": "empty", "text.jpg": "not_an_image", "odd.png": "not_a_pair",
+                       "gone.png": "unreadable"}  # fmt: skip
+
+
+def test_a_name_that_is_too_long_fails_alone_and_a_folder_that_cannot_be_written_ends_all(tmp_path: Path) -> None:
+    loaded = Loaded(Item(tmp_path / "x", Path("x.gif"), "GIF"), textured(1), None, 0.0)
+    row, shown = finish(loaded, textured(1), Target(tmp_path, Path("x" * 256 + ".png"), "PNG"), b"", ())
+    assert (row.status, row.reason, shown) == ("failed", "not_written", None)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError):
+        finish(loaded, textured(1), Target(tmp_path / "file", Path("x.png"), "PNG"), b"", ())
+
+
+def test_names_that_are_not_utf8_are_percent_encoded() -> None:
+    assert Item(Path("x"), Path("caf\udce9/100%.png"), None).source == "caf%E9/100%25.png"
