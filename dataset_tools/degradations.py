@@ -123,24 +123,24 @@ def parse(text: str) -> Step:
     Raises:
         UsageError: no such degradation, option or value; the line says what is allowed and what came.
     """
-    shown = f"--degrade {text if text.isprintable() else ascii(text)}"
+    shown = f"--degrade {_shown(text)}"
     name, colon, rest = text.partition(":")
     if name not in REGISTRY:
-        raise UsageError(f"{shown}: there is no degradation {name!a}; there are: {', '.join(sorted(REGISTRY))}")
+        raise UsageError(f"{shown}: there is no degradation {_shown(name)}; there are: {', '.join(sorted(REGISTRY))}")
     known = REGISTRY[name].options
     given: dict[str, Value] = {}
     for part in rest.split(",") if colon else ():
         key, equals, value = part.partition("=")
         if not equals:
-            raise UsageError(f"{shown}: expected OPTION=VALUE after the colon; received {part!a}")
+            raise UsageError(f"{shown}: expected OPTION=VALUE after the colon; received {_shown(part)}")
         if key not in known:
-            raise UsageError(f"{shown}: {name} has no option {key}; it has: {', '.join(known) or 'none'}")
+            raise UsageError(f"{shown}: {name} has no option {_shown(key)}; it has: {', '.join(known) or 'none'}")
         if key in given:
             raise UsageError(f"{shown}: {key} is given twice")
         try:
             given[key] = known[key].parse(value)
         except ValueError as error:
-            raise UsageError(f"{shown}: {key} takes {error}; received {value!a}") from None
+            raise UsageError(f"{shown}: {key} takes {error}; received {_shown(value)}") from None
     return Step(name, {key: given.get(key, option.default) for key, option in known.items()})
 
 
@@ -168,6 +168,10 @@ def apply(rgb: NDArray[np.uint8], drawn: Sequence[Mapping[str, Any]]) -> NDArray
             )
         rgb = REGISTRY[record["name"]].apply(rgb, record)
     return rgb
+
+
+def _shown(text: str) -> str:
+    return text if text and text.isprintable() else ascii(text)
 
 
 def _write(value: Value) -> str:

@@ -23,9 +23,10 @@ p { max-width: 48rem; } .faint { color: var(--faint); }
 .notice { background: var(--mark); border-left: 4px solid #d9a514; padding: .7rem 1rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; } th, td { padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-th { color: var(--faint); font-weight: 600; white-space: nowrap; }
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; max-width: 40rem; }
+th { color: var(--faint); font-weight: 600; vertical-align: bottom; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.pictures { white-space: nowrap; }
 img { display: inline-block; margin: 0 .35rem .35rem 0; vertical-align: top; border-radius: 3px; }
 """
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # what a browser may load: nothing from outside

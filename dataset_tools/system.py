@@ -1,9 +1,12 @@
-"""python -m dataset_tools.system: are the system libraries here that OpenCV and MediaPipe need? One line if not."""
+"""The machine beneath: its system libraries (python -m dataset_tools.system says what is missing), and native chatter."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
+from collections.abc import Iterator
 
 from dataset_tools.errors import from_import_error
 
@@ -20,6 +23,22 @@ def missing() -> str | None:
         except (ImportError, OSError) as error:
             return str(from_import_error(error) or error)
     return None
+
+
+@contextlib.contextmanager
+def quiet_native() -> Iterator[None]:
+    """While it runs, what native code writes to file descriptor 2 goes nowhere: a command's stderr is for its user.
+
+    Exceptions are not touched. MediaPipe and TensorFlow print notices as they load that no setting of theirs turns off.
+    """
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def means(measured: Sequence[Figures]) -> Figures:
 def figures_table(figures: Figures) -> list[str]:
     """The means as lines for a terminal: the model, then the baselines, a column for each metric."""
     names = list(figures["restored"])
-    head = ["", *(f"{METRICS[name].title} {METRICS[name].unit}".strip() for name in names)]
+    head = ["", *map(metric_title, names)]
     body = [[row, *(f"{values[name]:.3f}" if name in values else "" for name in names)] for row, values in figures.items()]
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
     lines = []
@@ -156,6 +156,12 @@ def figures_table(figures: Figures) -> list[str]:
         cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
         lines.append("  ".join([first.ljust(widths[0]), *cells]))
     return lines
+
+
+def metric_title(name: str) -> str:
+    """ "PSNR (dB)": the title of a metric with its unit."""
+    metric = METRICS[name]
+    return f"{metric.title} ({metric.unit})" if metric.unit not in metric.title else metric.title
 
 
 def flatten(figures: Figures | None) -> dict[str, float]:
@@ -194,4 +200,4 @@ def _caption(shown: Shown, title: str, last: bool) -> str:
     figures = (shown.figures or {}).get(title)
     if figures and "psnr" in figures and "ssim" in figures:
         return f"{figures['psnr']:.2f} dB · {figures['ssim']:.3f}"
-    return shown.name if last else ""
+    return shown.name.rpartition("/")[2] if last else ""

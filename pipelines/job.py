@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dataset_tools import image_io
-from dataset_tools.archive import encode_name, walk
+from dataset_tools.archive import decode_name, encode_name, walk
 from dataset_tools.errors import PhotomendError, UsageError
 from dataset_tools.groups import SPLITS
 from dataset_tools.html import Markup
 from dataset_tools.manifest import is_dataset, open_dataset
+from dataset_tools.pairs import DIRECTIONS
 from pipelines import report as reports
 from pipelines.engines import OnnxEngine, open_engine, resolve_model
 from pipelines.evaluate import SHEET_ROWS, evenly, split_pairs
@@ -27,15 +28,6 @@ KEPT = frozenset(FORMATS.values())  # formats that can carry the mark; a file of
 BATCH_SAMPLES = 2**27  # a batch of large photos ends early
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the INPUTs hold: files = not_images + items."""
-
-    items: list[Item]
-    not_images: int
-    linked_folders: list[str]
 
 
 def restore_photos(
@@ -62,12 +54,12 @@ def restore_photos(
     began = time.monotonic()
     model_file = resolve_model(model)
     check_paths(inputs, output)
-    kind = _kind(inputs, input_kind)
+    kind = _kind(inputs, input_kind, direction)
     engine = open_engine(model_file)
-    found = find(inputs, split, direction)
-    if not found.items:
+    items, not_images, linked = find(inputs, split, direction)
+    if not items:
         raise PhotomendError(
-            f"{', '.join(map(_shown, inputs))} holds no image ({found.not_images} other files): give a folder of photos"
+            f"{', '.join(map(_shown, inputs))} holds no image ({not_images} other files): give a folder of photos"
         )
     to_file = _is_file_output(inputs, output)
     if to_file:
@@ -75,54 +67,48 @@ def restore_photos(
         targets = [Target(output.parent, Path(output.name), FORMATS[output.suffix.lower()])]
     else:
         reports.check_folder(output)
-        targets = name_outputs(found.items, output)
+        targets = name_outputs(items, output)
         reports.begin(output)
-    rows, shown, pictures = _run(engine, found.items, targets, kind, direction, progress)
+    rows, shown, pictures = _run(engine, items, targets, kind, direction, progress)
     if to_file and rows[0].status == "failed":
         raise PhotomendError(rows[0].message or "")
-    names = [encode_name(os.fsencode(_base(path))) for path in inputs]
+    settings = {"inputs": [encode_name(os.fsencode(_base(path))) for path in inputs], "input": kind}
+    settings |= {"direction": direction, "split": split} if kind == "pair" else {}
     report = RestoreReport(
-        model={"name": engine.name, "sha256": engine.sha256, "card": engine.card},
-        settings={"inputs": names, "input": kind, "direction": direction, "split": split},
-        files=found.not_images + len(rows),
-        not_images=found.not_images,
-        rows=tuple(rows),
-        linked_folders=tuple(found.linked_folders),
-        seconds=time.monotonic() - began,
-        shown=tuple(shown),
-        pictures=pictures,
-    )
+        model={"name": engine.name, "sha256": engine.sha256, "card": engine.card}, settings=settings, rows=tuple(rows),
+        files=not_images + len(rows), not_images=not_images, linked_folders=tuple(linked), seconds=time.monotonic() - began,
+        shown=tuple(shown), pictures=pictures,
+    )  # fmt: skip
     if not to_file:
         reports.write(output, report)
     return report
 
 
-def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> Findings:
-    """Every photo of the INPUTs, sorted by (input, path bytes), named as it will be named below OUTPUT.
+def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> tuple[list[Item], int, list[str]]:
+    """Every photo of the INPUTs, by (input, path bytes), named as below OUTPUT; how many other files; links to folders.
 
     Something counts as a photo if it is one by content, or claims by its suffix to be one.
     """
     items: list[Item] = []
-    files, linked = 0, []
-    for path, label in zip(inputs, _labels(inputs), strict=True):
-        root = dataset_of(path)
-        opened = open_dataset(root, direction) if root else None
-        pairs = [row for name in SPLITS for row in opened.pairs(name)] if opened else []
-        drawn = {row.path.resolve(): row.degradations for row in pairs}
-        if opened and path.resolve() == root:
-            found = [(row.path, row.path.relative_to(opened.folder)) for row in split_pairs(opened, split)]
+    seen, linked = 0, []
+    roots = [dataset_of(path) for path in inputs]
+    datasets = {root: open_dataset(root, direction) for root in set(roots) if root}
+    drawn = {row.path: row.degradations for each in datasets.values() for name in SPLITS for row in each.pairs(name)}
+    for path, root, label in zip(inputs, roots, _labels(inputs), strict=True):
+        if root and root == path.resolve():
+            found = [(row.path, row.path.relative_to(root)) for row in split_pairs(datasets[root], split)]
         elif path.is_dir():
             sources, links = walk([path])
-            linked += [encode_name(os.fsencode(label)) + ("/" if label.name else "") + link for link in links]
+            linked += [encode_name(os.fsencode(label / os.fsdecode(decode_name(link)))) for link in links]
             found = [(Path(source.path), Path(os.fsdecode(source.relative))) for source in sources]
         else:
             found = [(path, Path())]
-        files += len(found)
+        seen += len(found)
         for file, below in found:
             counts, format = _look(file)
             if counts:
                 items.append(Item(file, label / below, format, drawn.get(file.resolve(), ())))
-    return Findings(items, files - len(items), linked)
+    return items, seen - len(items), linked
 
 
 def name_outputs(items: Sequence[Item], folder: Path) -> list[Target]:
@@ -167,10 +153,12 @@ def check_paths(inputs: Sequence[Path], output: Path) -> None:
             raise UsageError(f"OUTPUT {_shown(output)} and INPUT {_shown(path)} lie one inside the other: choose an OUTPUT apart")
 
 
-def _kind(inputs: Sequence[Path], asked: str | None) -> str:
+def _kind(inputs: Sequence[Path], asked: str | None, direction: str) -> str:
     """What the files are: crop or pair."""
     if asked not in (None, *INPUT_KINDS):
         raise UsageError(f"--input takes {', '.join(INPUT_KINDS)}; received {asked}")
+    if direction not in DIRECTIONS:
+        raise UsageError(f"--direction takes {' or '.join(DIRECTIONS)}; received {direction}")
     members = [path for path in inputs if dataset_of(path)]
     if members and asked in ("photo", "crop"):
         raise UsageError(f"{_shown(members[0])} belongs to a dataset, whose files are A|B images: leave --input out")
@@ -188,16 +176,16 @@ def _labels(inputs: Sequence[Path]) -> list[Path]:
     """What stands before the names of each INPUT: nothing for one folder, else its base name (-2, -3 where equal)."""
     if len(inputs) == 1 and inputs[0].is_dir():
         return [Path()]
-    labels: list[Path] = []
+    labels: dict[Path, None] = {}
     for path in inputs:
-        base = Path(_base(path))
-        label, number = base, 1
+        label = base = Path(_base(path))
+        stem, suffix = (base.name, "") if path.is_dir() else (base.stem, base.suffix)
+        number = 1
         while label in labels:
             number += 1
-            stem, suffix = (base.name, "") if path.is_dir() else (base.stem, base.suffix)
             label = Path(f"{stem}-{number}{suffix}")
-        labels.append(label)
-    return labels
+        labels[label] = None
+    return list(labels)
 
 
 def _look(path: Path) -> tuple[bool, str | None]:

@@ -15,7 +15,7 @@ from dataset_tools.archive import encode_name
 from dataset_tools.errors import OutputError
 from dataset_tools.html import Markup, element
 from dataset_tools.metrics import METRICS
-from pipelines.evaluate import comparison_sheet, csv_text, figures_table, flatten, means
+from pipelines.evaluate import comparison_sheet, csv_text, figures_table, flatten, means, metric_title
 from pipelines.restore import STATEMENT, Figures, Row, Shown, is_marked
 
 FORMAT, FORMAT_VERSION = "photomend restore report", 1
@@ -146,9 +146,8 @@ def _csv_row(row: Row) -> dict[str, Any]:
 
 def thumbnails(shown: Shown) -> Markup:
     """The pictures of one row of report.html."""
-    return Markup(
-        "".join(html.image(sheets.fit(rgb, THUMBNAIL), f"{title}: {shown.name}") for title, rgb in shown.images.items())
-    )
+    pictures = (html.image(sheets.fit(rgb, THUMBNAIL), f"{title}: {shown.name}") for title, rgb in shown.images.items())
+    return element("div", *pictures, kind="pictures")
 
 
 def report_page(report: RestoreReport) -> str:
@@ -162,25 +161,24 @@ def report_page(report: RestoreReport) -> str:
         parts.append(element("p", f"Links to folders are not followed: {', '.join(report.linked_folders)}."))
     figures = report.figures
     if figures:
-        parts += [element("h2", "Against the originals"), _figures_table(figures)]
+        parts += [element("h2", "Against the originals"), *_figures_table(figures)]
     failed = [row for row in report.rows if row.status == "failed"]
     if failed:
         lines = [(row.source, row.reason, row.message) for row in failed]
         parts += [element("h2", "Failures"), html.table(("photo", "reason", "what"), lines)]
     parts += [element("h2", "Photos"), *_photos(report, tuple(figures.get("restored", ())))]
-    parts += [
-        element("h2", "Model"),
-        _facts({"name": report.model["name"], "sha256": report.model["sha256"]} | report.model["card"]),
-    ]
+    about = {"name": report.model["name"], "sha256": report.model["sha256"], **report.model["card"]}
+    parts += [element("h2", "Model"), _facts(about)]
     parts += [element("h2", "Settings"), _facts(report.settings)]
     return html.page(f"Restored by {report.model['name']}", parts)
 
 
-def _figures_table(figures: Figures) -> Markup:
+def _figures_table(figures: Figures) -> list[Markup]:
     names = list(figures["restored"])
-    better = {"higher": ", higher is better", "lower": ", lower is better"}
-    titles = [f"{METRICS[name].title}{better.get(METRICS[name].better, '')}" for name in names]
-    return html.table(("mean", *titles), [(row, *(values.get(name) for name in names)) for row, values in figures.items()])
+    arrows = {"higher": " ↑", "lower": " ↓", "none": ""}
+    head = ("mean", *(metric_title(name) + arrows[METRICS[name].better] for name in names))
+    rows = [(row, *(values.get(name) for name in names)) for row, values in figures.items()]
+    return [html.table(head, rows), element("p", "↑ higher is better, ↓ lower is better.", kind="faint")]
 
 
 def _photos(report: RestoreReport, names: Sequence[str]) -> list[Markup]:
@@ -188,15 +186,17 @@ def _photos(report: RestoreReport, names: Sequence[str]) -> list[Markup]:
     rows = []
     for row in report.rows:
         if row.status == "restored":
-            size = f"{row.width} × {row.height}{', resized for the model' if row.resized else ''}"
+            size = f"{row.width}\u00a0×\u00a0{row.height}{', resized for the model' if row.resized else ''}"
             values = (row.metrics or {}).get("restored", {})
             rows.append((report.pictures.get(row.source, ""), row.source, size, *(values.get(name) for name in names)))
     titles = next((", ".join(each.images) for each in report.shown), "")
     told = f"Each row shows {titles}. " if titles else "None. "
+    told += "The figures are those of the restored image. " if names else ""
     without = report.restored - len(report.pictures)
     if without:
         told += f"The first {len(report.pictures)} photos are shown; {without} more are listed without pictures."
-    return [element("p", told, kind="faint"), html.table(("", "photo", "size", *(METRICS[name].title for name in names)), rows)]
+    head = ("", "photo", "size", *map(metric_title, names))
+    return [element("p", told, kind="faint"), html.table(head, rows)]
 
 
 def _facts(values: Mapping[str, Any]) -> Markup:

@@ -31,7 +31,7 @@ DEFAULT_METRICS = ("psnr", "ssim", "l1")
 COLOUR_METRICS = ("delta_e", "colourfulness")  # added where colour was taken away
 
 
-STATEMENT = "Restored by a model: a plausible invention, not a record of what was there, and no evidence of anything."
+STATEMENT = "Restored by a model: what it shows is a plausible invention, not a record of what was there, and not evidence."
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -225,15 +225,9 @@ def finish(loaded: Loaded, restored: Rgb, target: Target, xmp: bytes, names: Seq
     if loaded.b is not None:
         images = pair_images(loaded.a, loaded.b, restored, item.drawn)
         figures = measure_pair(images, names) if min(restored.shape[:2]) >= SSIM_WINDOW else None
-    row = Row(
-        item.source,
-        encode_name(os.fsencode(target.name)),
-        "restored",
-        width=restored.shape[1],
-        height=restored.shape[0],
-        seconds=loaded.seconds + time.monotonic() - began,
-        metrics=figures,
-    )
+    height, width = restored.shape[:2]
+    seconds = loaded.seconds + time.monotonic() - began
+    row = Row(item.source, encode_name(os.fsencode(target.name)), "restored", None, None, width, height, None, seconds, figures)
     return row, Shown(item.source, images, figures)
 
 
@@ -241,19 +235,16 @@ def failed(item: Item, error: PhotomendError) -> Row:
     """The row of a photo that could not be restored."""
     reasons = {DatasetError: "not_a_pair", OutputError: "not_written"}
     reason = error.reason if isinstance(error, PhotoError) else reasons.get(type(error), "failed")
-    return Row(item.source, None, "failed", reason, str(error))
+    message = str(error).replace(str(item.path), item.source)  # where the photos lie is nobody's business who reads the report
+    return Row(item.source, None, "failed", reason, message if item.source in message else f"{item.source}: {message}")
 
 
 def mark(model: str, sha256: str) -> bytes:
     """The XMP packet of a restored file: what kind of content it is (IPTC Photo Metadata 2025.1) and which model made it."""
-    values = {
-        "source_type": SOURCE_TYPE,
-        "model": "".join(letter if letter.isprintable() else "?" for letter in model),
-        "sha256": sha256,
-        "tool": f"photomend {importlib.metadata.version('photomend')}",
-        "statement": STATEMENT,
-    }
-    return _PACKET.format(**{name: escape(value) for name, value in values.items()}).encode("utf-8")
+    tool = f"photomend {importlib.metadata.version('photomend')}"
+    model = "".join(letter if letter.isprintable() else "?" for letter in model)
+    told = {"source_type": SOURCE_TYPE, "model": model, "sha256": sha256, "tool": tool, "statement": STATEMENT}
+    return _PACKET.format(**{name: escape(value) for name, value in told.items()}).encode("utf-8")
 
 
 def is_marked(data: bytes) -> bool:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's native notices are not for a command's stderr
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports failures of optional parts (no GPU) as errors
 
 import keras

@@ -82,10 +82,10 @@ def train_model(
         folder.begin(asked, record)
 
         # --- the model, and where it stands
-        import keras
-
         from pix2pix.export import write_model_file
         from pix2pix.model import Pix2Pix
+
+        import keras  # isort: skip - networks.py chooses its backend first
 
         keras.utils.set_random_seed(seed)
         model = Pix2Pix(spec, updates=updates, precision=precision)

@@ -1,0 +1,118 @@
+"""The formats as bytes: what a file begins like, and where its own format says that it ends. Decodes nothing."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif")
+)
+HEAD_BYTES = 64  # enough for `sniff`
+
+_BEGINNINGS = re.compile(
+    rb"""(?P<JPEG>\xff\xd8\xff) | (?P<PNG>\x89PNG\r\n\x1a\n) | (?P<GIF>GIF8[79]a) | (?P<WEBP>RIFF....WEBPVP8)
+    | (?P<BMP>BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0) | (?P<TIFF>(?!.{8}CR\x02)(II[*+]\0|MM\0[*+]))
+    | (?P<RAW>II\*\0.{4}CR\x02|FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|.{4}ftypcrx) | (?P<PSD>8BPS) | (?P<XCF>gimp\ xcf)
+    | (?P<AVIF>.{4}ftyp(.{4})*?avi[fs]) | (?P<HEIF>.{4}ftyp(.{4})*?(hei[cmsx]|hev[cx]|mif1|msf1))
+    | (?P<JXL>\xff\x0a|\0\0\0\x0cJXL\ ) | (?P<JPEG2000>\xff\x4f\xff\x51|\0\0\0\x0cjP\ \ ) | (?P<EXR>v/1\x01)
+    | (?P<ICO>\0\0\1\0)""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def sniff(head: bytes) -> str | None:
+    """The format that a file begins like, from its first `HEAD_BYTES` bytes; None if it is no image that we know.
+
+    JPEG (MPO too), PNG, WEBP, TIFF, BMP and GIF are read; HEIF, AVIF, camera RAW, PSD, XCF, JXL, JPEG2000, EXR, ICO are not.
+    """
+    found = _BEGINNINGS.match(head[:HEAD_BYTES])
+    return next(name for name, text in found.groupdict().items() if text is not None) if found else None
+
+
+def reaches_its_end(data: bytes, format: str) -> bool:
+    """Whether `data`, a file of a format that is read, reaches the end that its own format announces.
+
+    Raises:
+        ValueError: a checksum on the way is wrong.
+    """
+    try:
+        return _ENDS[format](data) <= len(data)
+    except (struct.error, IndexError, OverflowError):  # the file ended first
+        return False
+
+
+def _jpeg_end(data: bytes) -> int:
+    """After the end marker outside of all segments (an EXIF thumbnail has its own)."""
+    if data.endswith(b"\xff\xd9"):
+        return len(data)
+    at = 2
+    while (marker := _JPEG_MARKER.search(data, at)) and marker[0] != b"\xff\xd9":
+        at = marker.end() + int(struct.unpack_from(">H", data, marker.end())[0])
+    return int(marker.end()) if marker else len(data) + 2
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(type, whole chunk) of every chunk up to IEND. ValueError where a checksum is wrong."""
+    at, kind = 8, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, at)
+        (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
+        chunk = data[at : at + 12 + length]
+        if zlib.crc32(chunk[4:-4]) != checksum:
+            raise ValueError("checksum")
+        yield kind, chunk
+        at += len(chunk)
+
+
+def _gif_end(data: bytes) -> int:
+    def colours(flags: int) -> int:  # bytes of a colour table
+        return 6 << (flags & 7) if flags & 0x80 else 0
+
+    at = 13 + colours(data[10])
+    while data[at] != 0x3B:  # the trailer
+        if data[at] not in (0x21, 0x2C):  # an extension, a picture; anything else is padding
+            at += 1
+            continue
+        at += 2 if data[at] == 0x21 else 11 + colours(data[at + 9])
+        while data[at]:
+            at += data[at] + 1
+        at += 1
+    return at + 1
+
+
+def _tiff_end(data: bytes) -> int:
+    """After all that the first directory points at: values, strips or tiles, EXIF and GPS, the next page."""
+    order, big = ("<" if data[:2] == b"II" else ">"), data[2:4] in (b"+\0", b"\0+")
+    word, count, inline = ("Q", "Q", 8) if big else ("I", "H", 4)  # inline: bytes of a value that need no pointer
+    (at,) = struct.unpack_from(order + word, data, inline)
+    (entries,) = struct.unpack_from(order + count, data, at)
+    at += struct.calcsize(order + count)
+    last = at + entries * (4 + 2 * inline)
+    ends = [*struct.unpack_from(order + word, data, last)]
+    found: dict[int, tuple[int, ...]] = {}
+    for entry in range(at, last, 4 + 2 * inline):
+        tag, kind, number = struct.unpack_from(order + "HH" + word, data, entry)
+        size, place = _TIFF_SIZES.get(kind, 1), entry + 4 + inline
+        if size * number > inline:
+            (place,) = struct.unpack_from(order + word, data, place)
+        ends.append(place + size * number)
+        if tag in (273, 279, 324, 325, 34665, 34853):
+            found[tag] = struct.unpack_from(f"{order}{number}{'?BH?I???Q'[size]}", data, place)
+    starts, sizes = found.get(273) or found.get(324, ()), found.get(279) or found.get(325, ())
+    ends += [start + size for start, size in zip(starts, sizes, strict=False)]
+    return int(max([*ends, *found.get(34665, ()), *found.get(34853, ())]))
+
+
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+_TIFF_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes of a value, by its type
+_ENDS: dict[str, Callable[[bytes], int]] = {
+    "JPEG": _jpeg_end,
+    "PNG": lambda data: 8 + sum(len(chunk) for _, chunk in png_chunks(data)),
+    "WEBP": lambda data: 8 + int(struct.unpack_from("<I", data, 4)[0]),
+    "TIFF": _tiff_end,
+    "BMP": lambda data: int(struct.unpack_from("<I", data, 2)[0]),
+    "GIF": _gif_end,
+}

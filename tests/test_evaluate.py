@@ -1,0 +1,122 @@
+"""Figures of a model on a split, beside the baselines, image by image."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_tools import build, image_io, manifest, metrics, pairs, staging
+from dataset_tools.errors import DatasetError, ModelFileError, UsageError
+from pipelines import evaluate_model
+from pipelines.evaluate import csv_text, evenly, figures_table, flatten, means
+from tests.conftest import textured
+from tests.test_pipelines_engines import write_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Inverts, at 16 × 16."""
+    return write_model(tmp_path / "m.onnx", operator="Neg")
+
+
+def make(write_photos, tmp_path: Path, *degrade: str) -> Path:
+    archive = write_photos({f"{seed}.png": seed for seed in range(12)}, "photos", height=48, width=48)
+    recipe = staging.Recipe(size=16, crop="center", degrade=degrade, split="34/33/33")
+    build.build_dataset([archive], tmp_path / "ds", recipe, workers=1)
+    return tmp_path / "ds"
+
+
+def test_every_pair_is_measured_beside_every_baseline(write_photos, model: Path, tmp_path: Path) -> None:
+    dataset = make(write_photos, tmp_path, "mosaic:block=4")
+    seen: list[tuple[int, int]] = []
+    table, sheet = tmp_path / "figures.csv", tmp_path / "sheet.png"
+    result = evaluate_model(model, dataset, csv=table, sheet=sheet, progress=lambda *step: seen.append(step))
+    rows = manifest.open_dataset(dataset).pairs("test")
+    expected = {}
+    for row in rows:
+        a, b = pairs.split(image_io.read(row.path).rgb8)
+        images = {"restored": 255 - a, **metrics.baselines(a, row.degradations)}
+        expected[f"test/{row.path.name}"] = {name: metrics.measure(image, b) for name, image in images.items()}
+    assert result.images == len(rows) == seen[-1][0] == seen[-1][1]
+    assert list(result.figures) == ["restored", "bicubic", "input"]
+    for name, figures in result.figures.items():
+        for metric, value in figures.items():
+            assert value == pytest.approx(np.mean([each[name][metric] for each in expected.values()]))
+    with open(table, encoding="utf-8") as handle:
+        read = {row["pair"]: row for row in csv.DictReader(handle)}
+    assert read.keys() == expected.keys()
+    for pair, figures in expected.items():
+        assert float(read[pair]["restored_psnr"]) == pytest.approx(figures["restored"]["psnr"])
+        assert float(read[pair]["bicubic_l1"]) == pytest.approx(figures["bicubic"]["l1"])
+    assert image_io.read(sheet).rgb8.shape[1] > 4 * 192
+
+
+def test_colour_is_measured_where_colour_was_taken_away(write_photos, tmp_path: Path) -> None:
+    result = evaluate_model(write_model(tmp_path / "same.onnx"), make(write_photos, tmp_path, "grayscale"), split="val")
+    assert list(result.figures) == ["restored", "input", "original"]
+    assert list(result.figures["restored"]) == ["psnr", "ssim", "l1", "delta_e", "colourfulness"]
+    assert result.figures["restored"] == result.figures["input"], "the model restores nothing"
+    assert result.figures["restored"]["colourfulness"] == 0 < result.figures["original"]["colourfulness"]
+    assert list(result.figures["original"]) == ["colourfulness"]
+    assert result.figures["restored"]["delta_e"] > 5
+    assert len({len(line) for line in result.table().splitlines()[1:]}) == 1
+
+
+def test_the_table_is_made_for_a_terminal() -> None:
+    figures = {"restored": {"psnr": 22.151, "ssim": 0.6584, "l1": 9.0}, "input": {"psnr": 9.5, "ssim": 0.5, "l1": 12.25}}
+    assert figures_table(figures) == [
+        "          PSNR (dB)   SSIM  L1 (grey levels)",
+        "restored     22.151  0.658             9.000",
+        "input         9.500  0.500            12.250",
+    ]
+
+
+def test_a_classic_folder_is_read_in_either_direction(model: Path, tmp_path: Path) -> None:
+    a, b = textured(1, 16, 16), 255 - textured(1, 16, 16)
+    image_io.write(tmp_path / "classic" / "test" / "1.png", pairs.stitch(a, b), "PNG")
+    for direction in ("AtoB", "BtoA"):
+        result = evaluate_model(model, tmp_path / "classic", direction=direction)
+        assert result.figures["restored"] == {"psnr": 100.0, "ssim": pytest.approx(1.0), "l1": 0.0}
+        assert result.rows[0]["source"] == "test/1.png"
+    assert result.summary()["images"] == 1
+    assert result.table().startswith(f"1 images of the split test of {tmp_path}/classic, restored by m\n")
+
+
+def test_what_cannot_be_evaluated_is_one_line(model: Path, tmp_path: Path) -> None:
+    classic = tmp_path / "classic"
+    image_io.write(classic / "train" / "1.png", pairs.stitch(textured(1, 24, 24), textured(2, 24, 24)), "PNG")
+    (classic / "val").mkdir()
+    (classic / "val" / "cut.png").write_bytes((classic / "train" / "1.png").read_bytes()[:-20])
+    for options, error, line in [
+        ({}, DatasetError, r"the split test of .*classic holds no pairs: pairs are in train \(1\), val \(1\)"),
+        ({"split": "train"}, DatasetError, "holds images of 24x24, the model restores 16x16: build a dataset with --size 16"),
+        ({"split": "val"}, DatasetError, "the dataset is damaged: .*cut.png"),
+        ({"metrics": ("psnr", "lpips")}, UsageError, "there is no metric lpips; there are: psnr, ssim"),
+    ]:
+        with pytest.raises(error, match=line) as caught:
+            evaluate_model(model, classic, **options)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ModelFileError):
+        evaluate_model(tmp_path / "none.onnx", classic)
+    with pytest.raises(DatasetError):
+        evaluate_model(model, tmp_path / "nowhere")
+
+
+def test_means_flatten_and_csv() -> None:
+    rows = [{"input": {"psnr": 10.0}, "restored": {"psnr": 20.0}}, {"restored": {"psnr": 30.0}, "bicubic": {"psnr": 5.0}}]
+    assert means(rows) == {"restored": {"psnr": 25.0}, "bicubic": {"psnr": 5.0}, "input": {"psnr": 10.0}}
+    assert means([]) == {}
+    assert flatten(rows[0]) == {"input_psnr": 10.0, "restored_psnr": 20.0}
+    assert flatten(None) == {}
+    text = csv_text([{"a": 1, "b": 'x,"y"'}, {"c": 2}], ("a",))
+    assert text == 'a,b,c\n1,"x,""y""",\n,,2\n'
+
+
+def test_a_choice_is_spread_evenly() -> None:
+    assert evenly(3, 5) == {0, 1, 2}
+    assert evenly(10, 5) == {0, 2, 4, 6, 8}
+    assert len(evenly(1001, 24)) == 24
+    assert evenly(0, 5) == set()

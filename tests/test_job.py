@@ -1,0 +1,344 @@
+"""A folder of photos: mirrored, marked, counted; a bad one never stops the rest; no input is ever touched."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_tools import build, image_io, manifest, pairs, staging
+from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
+from pipelines import restore_photos
+from pipelines.job import find, name_outputs
+from pipelines.restore import SOURCE_TYPE, is_marked
+from tests.conftest import textured
+from tests.test_pipelines_engines import write_model
+
+REPORT = {"report.json", "report.csv", "report.html", "sheet.png"}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Restores nothing, at 16 × 16."""
+    return write_model(tmp_path / "same.onnx")
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    return {
+        os.fsdecode(os.path.relpath(path, folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")
+    }
+
+
+def outputs(folder: Path) -> set[str]:
+    return {name for name, data in snapshot(folder).items() if data is not None} - REPORT - {"failures.csv"}
+
+
+def test_crops_come_back_under_their_names_pixel_for_pixel(write_photos, model: Path, tmp_path: Path) -> None:
+    names = {"a.png": 1, "x/b.png": 2, "x/y/b.png": 3, "Ünï ✓.png": 4}
+    photos = write_photos(names, height=16, width=16)
+    before = snapshot(photos)
+    report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    assert outputs(tmp_path / "out") == set(names)
+    for name, seed in names.items():
+        assert np.array_equal(image_io.read(tmp_path / "out" / name).rgb8, textured(seed, 16, 16))
+    assert report.counts == {"files": 4, "not_images": 0, "restored": 4, "failed": 0}
+    assert report.exit_code == 0
+    assert [row.source for row in report.rows] == sorted(names)
+    assert all(row.output == row.source and row.resized is False and row.metrics is None for row in report.rows)
+    assert snapshot(photos) == before
+    assert not (tmp_path / "out" / "failures.csv").exists()
+
+
+def test_the_model_restores_what_is_written(write_photos, tmp_path: Path) -> None:
+    photos = write_photos({f"{seed}.png": seed for seed in range(10)}, height=16, width=16)
+    restore_photos(write_model(tmp_path / "m.onnx", operator="Neg"), [photos], tmp_path / "out", input_kind="crop")
+    for seed in range(10):
+        assert np.array_equal(image_io.read(tmp_path / "out" / f"{seed}.png").rgb8, 255 - textured(seed, 16, 16))
+
+
+def test_a_crop_of_another_size_keeps_it_and_says_so(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"a.png": 1}, height=40, width=30)
+    report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    assert image_io.read(tmp_path / "out" / "a.png").rgb8.shape == (40, 30, 3)
+    assert (report.rows[0].width, report.rows[0].height, report.rows[0].resized) == (30, 40, True)
+
+
+def test_one_bad_file_never_stops_the_batch(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"a.png": 1, "z.png": 2}, height=16, width=16)
+    (photos / "broken.jpg").write_bytes(image_io.encode_jpeg(textured(3))[:300])
+    (photos / "notes.txt").write_text("no image, and it does not say that it is one")
+    (photos / "gone.png").symlink_to("nowhere")
+    os.mkfifo(photos / "fifo.jpg")
+    report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    assert report.counts == {"files": 6, "not_images": 1, "restored": 2, "failed": 3}
+    assert report.exit_code == 3
+    assert outputs(tmp_path / "out") == {"a.png", "z.png"}
+    with open(tmp_path / "out" / "failures.csv", encoding="utf-8") as handle:
+        failures = {row["source"]: row["reason"] for row in csv.DictReader(handle)}
+    assert failures == {"broken.jpg": "truncated", "fifo.jpg": "unreadable", "gone.png": "unreadable"}
+    assert str(tmp_path) not in (tmp_path / "out" / "failures.csv").read_text("utf-8")
+    told = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert told["complete"] is True
+    assert [(row["source"], row["status"]) for row in told["rows"]] == [
+        ("a.png", "restored"), ("broken.jpg", "failed"), ("fifo.jpg", "failed"), ("gone.png", "failed"), ("z.png", "restored")
+    ]  # fmt: skip
+
+
+def test_format_and_mark_are_kept_or_made_possible(model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "in"
+    kept = {"a.jpg": "JPEG", "b.png": "PNG", "c.webp": "WEBP", "d.tif": "TIFF", "liar.jpg": "PNG", "bare": "PNG"}
+    for name, format in kept.items():
+        image_io.write(photos / name, textured(1, 16, 16), format)
+    cv2.imwrite(str(photos / "e.bmp"), textured(1, 16, 16)[:, :, ::-1])
+    cv2.imwrite(str(photos / "f.gif"), textured(1, 16, 16)[:, :, ::-1])
+    restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    formats = {}
+    for name in outputs(tmp_path / "out"):
+        data = (tmp_path / "out" / name).read_bytes()
+        formats[name] = image_io.sniff(data[:64])
+        assert is_marked(data), name
+        assert SOURCE_TYPE.encode() in data
+        assert b"same" in data, "the model's name"
+    assert formats == {**kept, "e.bmp.png": "PNG", "f.gif.png": "PNG"}
+
+
+def test_no_two_inputs_share_an_output_and_none_takes_a_name_of_the_report(model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "in"
+    shades = {"x.gif": 10, "x.gif.png": 60, "x.gif.png.bmp": 110, "sheet.png": 160, "sub/sheet.png": 210}
+    for name, shade in shades.items():
+        image_io.write(photos / name, np.full((16, 16, 3), shade, np.uint8), "PNG")
+    for name in ("x.gif", "x.gif.png.bmp"):
+        ok, data = cv2.imencode(Path(name).suffix, np.full((16, 16, 3), shades[name], np.uint8))
+        assert ok
+        (photos / name).write_bytes(data.tobytes())
+    report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    taken = {row.source: row.output for row in report.rows}
+    assert taken == {
+        "sheet.png": "sheet.png.png",
+        "sub/sheet.png": "sub/sheet.png",
+        "x.gif": "x.gif-2.png",
+        "x.gif.png": "x.gif.png",
+        "x.gif.png.bmp": "x.gif.png.bmp.png",
+    }
+    for source, output in taken.items():
+        assert image_io.read(tmp_path / "out" / output).rgb8[0, 0, 0] == pytest.approx(shades[source], abs=20)  # a GIF rounds
+
+
+def test_an_output_is_never_a_folder_of_another(tmp_path: Path) -> None:
+    ok, data = cv2.imencode(".gif", np.zeros((8, 8, 3), np.uint8))
+    assert ok
+    (tmp_path / "in" / "x.gif.png").mkdir(parents=True)
+    (tmp_path / "in" / "x.gif").write_bytes(data.tobytes())
+    image_io.write(tmp_path / "in" / "x.gif.png" / "a.png", textured(1), "PNG")
+    named = [str(target.name) for target in name_outputs(find([tmp_path / "in"])[0], tmp_path / "out")]
+    assert sorted(named) == ["x.gif-2.png", "x.gif.png/a.png"]
+
+
+def test_several_inputs_go_under_their_base_names(write_photos, model: Path, tmp_path: Path) -> None:
+    for folder in ("one/faces", "two/faces"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_photos({"a.png": 1}, folder, height=16, width=16)
+    write_photos({"faces.png": 2}, "one", height=16, width=16)
+    write_photos({"faces.png": 3}, "two", height=16, width=16)
+    inputs = [tmp_path / name for name in ("one/faces", "two/faces", "one/faces.png", "two/faces.png")]
+    report = restore_photos(model, inputs, tmp_path / "out", input_kind="crop")
+    assert outputs(tmp_path / "out") == {"faces/a.png", "faces-2/a.png", "faces.png", "faces-2.png"}
+    assert [row.output for row in report.rows] == ["faces/a.png", "faces-2/a.png", "faces.png", "faces-2.png"]
+    assert np.array_equal(image_io.read(tmp_path / "out" / "faces-2.png").rgb8, textured(3, 16, 16))
+
+
+def test_a_name_that_is_not_utf8_is_a_photo(model: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 100%.png")
+    image_io.write(tmp_path / "in" / name, textured(1, 16, 16), "PNG")
+    report = restore_photos(model, [tmp_path / "in"], tmp_path / "out", input_kind="crop")
+    assert (tmp_path / "out" / name).exists()
+    assert report.rows[0].source == report.rows[0].output == "caf%E9 100%25.png"
+    assert "caf%E9 100%25.png" in (tmp_path / "out" / "report.csv").read_text("utf-8")
+
+
+def test_one_file_may_be_written_to_one_file(write_photos, model: Path, tmp_path: Path) -> None:
+    photo = write_photos({"a.png": 1}, height=16, width=16) / "a.png"
+    out = tmp_path / "restored" / "b.webp"
+    report = restore_photos(model, [photo], out, input_kind="crop")
+    assert report.counts == {"files": 1, "not_images": 0, "restored": 1, "failed": 0}
+    assert (report.rows[0].source, report.rows[0].output) == ("a.png", "b.webp")
+    assert os.listdir(tmp_path / "restored") == ["b.webp"]
+    assert image_io.sniff(out.read_bytes()[:64]) == "WEBP"
+    restore_photos(model, [photo], out, input_kind="crop")  # what we wrote, we may write again
+    with pytest.raises(UsageError, match="cannot carry the mark"):
+        restore_photos(model, [photo], tmp_path / "b.gif", input_kind="crop")
+    with pytest.raises(OutputError, match="was not written by photomend"):
+        restore_photos(model, [out], photo, input_kind="crop")
+    restore_photos(model, [photo], tmp_path / "folder", input_kind="crop")
+    assert outputs(tmp_path / "folder") == {"a.png"}
+    photo.write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(PhotomendError, match=r"a\.png"):
+        restore_photos(model, [photo], tmp_path / "c.png", input_kind="crop")
+    assert not (tmp_path / "c.png").exists()
+
+
+def test_an_input_is_never_overwritten(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"x/a.png": 1}, height=16, width=16)
+    (tmp_path / "link").symlink_to(photos)
+    before = snapshot(tmp_path)
+    for inputs, output in [
+        ([photos], photos), ([photos], photos / "x" / "out"), ([photos / "x"], photos), ([photos / "x/a.png"], photos / "x"),
+        ([photos / "x/a.png"], photos / "x/a.png"), ([photos], tmp_path / "link"), ([tmp_path / "link"], photos / "new"),
+    ]:  # fmt: skip
+        with pytest.raises(UsageError):
+            restore_photos(model, inputs, output, input_kind="crop")
+    assert snapshot(tmp_path) == before
+
+
+def test_output_is_absent_empty_or_ours(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"a.png": 1, "b.png": 2}, height=16, width=16)
+    out = tmp_path / "out"
+    out.mkdir()
+    restore_photos(model, [photos], out, input_kind="crop")
+    first = (out / "report.csv").read_text("utf-8").count("restored")
+    (photos / "b.png").write_bytes(b"")
+    assert restore_photos(model, [photos], out, input_kind="crop").exit_code == 3
+    assert (out / "failures.csv").exists()
+    (photos / "b.png").unlink()
+    assert restore_photos(model, [photos], out, input_kind="crop").exit_code == 0
+    assert not (out / "failures.csv").exists()
+    assert first == 2
+
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "report.json").write_text('{"format": "another program"}')
+    (tmp_path / "file").write_text("")
+    before = snapshot(tmp_path)
+    for output, line in (
+        (foreign, "is not empty and was not written by photomend"),
+        (tmp_path / "file", "is a file, not a folder"),
+    ):
+        with pytest.raises(OutputError, match=line):
+            restore_photos(model, [photos], output, input_kind="crop")
+    assert snapshot(tmp_path) == before
+
+
+def test_an_interrupted_job_can_be_run_again(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({f"{seed:02}.png": seed for seed in range(20)}, height=16, width=16)
+
+    def stop(done: int, total: int) -> None:
+        assert total == 20
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore_photos(model, [photos], tmp_path / "out", input_kind="crop", progress=stop)
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["complete"] is False
+    seen: list[tuple[int, int]] = []
+    report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop", progress=lambda *step: seen.append(step))
+    assert report.restored == 20
+    assert seen == [(8, 20), (16, 20), (20, 20)]
+
+
+def test_whole_photos_are_not_built_yet(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"a.png": 1})
+    for kind in (None, "photo"):
+        with pytest.raises(PhotomendError, match="restoring whole photos is not built yet: use --input crop") as caught:
+            restore_photos(model, [photos], tmp_path / "out", input_kind=kind)
+        assert caught.value.exit_code == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_paths_and_options_that_cannot_be_meant(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"a.png": 1})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("x")
+    for inputs, options, error, line in [
+        ([], {}, UsageError, "no INPUT"),
+        ([tmp_path / "nowhere"], {}, UsageError, "nowhere does not exist"),
+        ([photos], {"input_kind": "face"}, UsageError, "--input takes photo, crop, pair; received face"),
+        ([photos], {"input_kind": "pair", "direction": "BtoB"}, UsageError, "--direction takes AtoB or BtoA; received BtoB"),
+        ([tmp_path / "empty"], {"input_kind": "crop"}, PhotomendError, r"holds no image \(1 other files\)"),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=line):
+            restore_photos(model, inputs, tmp_path / "out", **options)
+        assert not (tmp_path / "out").exists()
+
+
+def test_links_to_folders_are_told_and_not_followed(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"a.png": 1}, height=16, width=16)
+    (photos / "round").symlink_to(photos)
+    report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    assert report.counts == {"files": 1, "not_images": 0, "restored": 1, "failed": 0}
+    assert report.linked_folders == ("round",)
+    assert "links to folders are not followed: round" in report.lines()
+
+
+def stitched(path: Path, a: np.ndarray, b: np.ndarray) -> None:
+    image_io.write(path, pairs.stitch(a, b), "PNG")
+
+
+def test_unknown_pairs_are_compared_with_their_input(model: Path, tmp_path: Path) -> None:
+    a, b = textured(1, 16, 16), textured(2, 16, 16)
+    stitched(tmp_path / "in" / "p.png", a, b)
+    image_io.write(tmp_path / "in" / "odd.png", textured(3, 16, 17), "PNG")
+    for direction, restored, original in (("AtoB", a, b), ("BtoA", b, a)):
+        report = restore_photos(model, [tmp_path / "in"], tmp_path / "out", input_kind="pair", direction=direction)
+        assert np.array_equal(image_io.read(tmp_path / "out" / "p.png").rgb8, restored)
+        assert not np.array_equal(restored, original)
+        assert list(report.figures) == ["restored", "input"]
+        assert report.figures["restored"] == report.figures["input"], "the model restores nothing"
+        assert [(row.source, row.reason) for row in report.rows if row.status == "failed"] == [("odd.png", "not_a_pair")]
+
+
+def test_pairs_too_small_to_measure_are_restored_all_the_same(model: Path, tmp_path: Path) -> None:
+    stitched(tmp_path / "in" / "p.png", textured(1, 8, 8), textured(2, 8, 8))
+    report = restore_photos(model, [tmp_path / "in"], tmp_path / "out", input_kind="pair")
+    assert (report.restored, report.figures) == (1, {})
+
+
+@pytest.fixture
+def dataset(write_photos, tmp_path: Path) -> Path:
+    archive = write_photos({f"{seed}.png": seed for seed in range(12)}, "photos", height=48, width=48)
+    recipe = staging.Recipe(size=16, crop="center", degrade=("mosaic:block=4",), split="34/33/33")
+    build.build_dataset([archive], tmp_path / "ds", recipe, workers=1)
+    return tmp_path / "ds"
+
+
+def test_the_files_of_a_dataset_are_pairs_with_known_baselines(dataset: Path, model: Path, tmp_path: Path) -> None:
+    before = snapshot(dataset)
+    opened = manifest.open_dataset(dataset)
+    for split in ("train", "val", "test"):
+        expected = {f"{split}/{pair.path.name}" for pair in opened.pairs(split)}
+        assert expected
+        out = tmp_path / f"out-{split}"
+        report = restore_photos(model, [dataset], out, split=split)
+        assert outputs(out) == expected
+        assert list(report.figures) == ["restored", "bicubic", "input"]
+        assert report.figures["restored"] == report.figures["input"] != report.figures["bicubic"]
+        folder = restore_photos(model, [dataset / split], tmp_path / f"folder-{split}")
+        assert folder.figures == report.figures
+        assert folder.counts == {"files": len(expected) + 1, "not_images": 1, "restored": len(expected), "failed": 0}
+    one = opened.pairs("test")[0].path
+    report = restore_photos(model, [one], tmp_path / "one.png")
+    assert np.array_equal(image_io.read(tmp_path / "one.png").rgb8, pairs.split(image_io.read(one).rgb8)[0])
+    assert "bicubic" in report.rows[0].metrics
+    assert snapshot(dataset) == before
+
+
+def test_a_dataset_is_not_taken_for_something_else(dataset: Path, write_photos, model: Path, tmp_path: Path) -> None:
+    crops = write_photos({"a.png": 1}, "crops")
+    for inputs, options, error, line in [
+        ([dataset], {"input_kind": "crop"}, UsageError, "belongs to a dataset, whose files are A|B images"),
+        ([dataset, crops], {}, UsageError, "some INPUTs belong to a dataset and some do not"),
+        ([dataset], {"direction": "BtoA"}, DatasetError, "holds its input on the left"),
+        ([dataset], {"split": "tset"}, DatasetError, "the split tset of .* holds no pairs: pairs are in train"),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=line.replace("|", r"\|")):
+            restore_photos(model, inputs, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+    shutil.rmtree(dataset / "test")
+    report = restore_photos(model, [dataset], tmp_path / "out")
+    assert report.restored == 0
+    assert report.failed == report.files > 0
+    assert report.exit_code == 3

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_tools.mosaic_grid import Grid, cell_means, paint, prior
+
+SIZES = [(1, 1), (7, 41), (40, 40), (64, 53)]  # (H, W)
+
+
+def noise(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3)).astype(np.uint8)
+
+
+def naive_edges(length: int, block: int, phase: int) -> list[tuple[int, int]]:
+    """(start, stop) of every cell along one axis, found by walking the pixels."""
+    edges, start = [], 0
+    for pixel in range(1, length + 1):
+        if pixel == length or (pixel - phase) % block == 0:
+            edges.append((start, pixel))
+            start = pixel
+    return edges
+
+
+def naive_mosaic(rgb: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """(means, painted) by a plain loop over cells and channels."""
+    rows = naive_edges(rgb.shape[0], grid.block, grid.phase_y)
+    columns = naive_edges(rgb.shape[1], grid.block, grid.phase_x)
+    means = np.zeros((len(rows), len(columns), 3), np.uint8)
+    painted = np.zeros_like(rgb)
+    for i, (top, bottom) in enumerate(rows):
+        for j, (left, right) in enumerate(columns):
+            for channel in range(3):
+                values = rgb[top:bottom, left:right, channel].ravel().tolist()
+                whole, rest = divmod(sum(values), len(values))
+                means[i, j, channel] = whole + (2 * rest >= len(values))  # rounded half up
+                painted[top:bottom, left:right, channel] = means[i, j, channel]
+    return means, painted
+
+
+@pytest.mark.parametrize("block", range(1, 41))
+def test_means_and_mosaic_equal_a_plain_loop(block: int) -> None:
+    phases = {(0, 0), (block - 1, block - 1), (block // 2, 0), (1 % block, 2 * block // 3)}
+    for shape in SIZES:
+        rgb = noise(shape, block)
+        for phase_y, phase_x in sorted(phases):
+            grid = Grid(block, phase_y, phase_x)
+            means, painted = naive_mosaic(rgb, grid)
+            assert np.array_equal(cell_means(rgb, grid), means), (shape, grid)
+            assert np.array_equal(paint(means, grid, shape), painted), (shape, grid)
+
+
+def test_half_rounds_up() -> None:
+    rgb = np.zeros((1, 2, 3), np.uint8)
+    rgb[0, 1] = (1, 3, 255)
+    assert cell_means(rgb, Grid(2)).tolist() == [[[1, 2, 128]]]
+
+
+def test_a_cut_cell_takes_the_mean_of_what_is_there() -> None:
+    row = np.array([10, 20, 30, 40, 50, 90], np.uint8)
+    rgb = np.repeat(row[None, :, None], 3, axis=2)  # (1, 6, 3)
+    means = cell_means(rgb, Grid(4, 0, 1))
+    assert means[0, :, 0].tolist() == [10, 35, 90]  # 10 | 20 30 40 50 | 90
+    assert paint(means, Grid(4, 0, 1), (1, 6))[0, :, 0].tolist() == [10, 35, 35, 35, 35, 90]
+
+
+def test_large_cells_of_white_do_not_overflow() -> None:
+    white = np.broadcast_to(np.uint8(255), (5000, 4000, 1))  # 255 * 20e6 is more than 32 bits hold
+    assert cell_means(white, Grid(8192)).tolist() == [[[255]]]
+
+
+@pytest.mark.parametrize(("shape", "block"), [((48, 64), 16), ((256, 256), 8), ((30, 20), 1), ((24, 24), 24)])
+def test_prior_is_the_bicubic_where_the_block_divides(shape: tuple[int, int], block: int) -> None:
+    rgb = noise(shape)
+    expected = cv2.resize(cell_means(rgb, Grid(block)), shape[::-1], interpolation=cv2.INTER_CUBIC)
+    assert np.array_equal(prior(rgb, Grid(block)), expected)
+
+
+@pytest.mark.parametrize("grid", [Grid(8, 3, 5), Grid(16, 0, 1), Grid(40, 39, 20)])
+def test_prior_with_a_phase_is_the_window_of_the_whole_mosaic(grid: Grid) -> None:
+    """Means that do not change by the cut: then the prior is the one of the uncut image, seen through a window."""
+    cells = noise((4, 5))
+    whole = cells.repeat(grid.block, axis=0).repeat(grid.block, axis=1)
+    top, left = -grid.phase_y % grid.block, -grid.phase_x % grid.block
+    window = whole[top : whole.shape[0] - 3, left : whole.shape[1] - 2]
+    assert np.array_equal(prior(window, grid), prior(whole, Grid(grid.block))[top:-3, left:-2])
+
+
+def test_prior_has_the_size_of_any_image() -> None:
+    for shape in SIZES:
+        for grid in (Grid(1), Grid(7, 6, 1), Grid(1024, 1023, 0)):
+            result = prior(noise(shape), grid)
+            assert result.shape == (*shape, 3)
+            assert result.dtype == np.uint8
+
+
+@pytest.mark.parametrize("values", [(0, 0, 0), (8, 8, 0), (8, 0, -1)])
+def test_a_grid_that_cannot_be_is_refused(values: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="block >= 1 and phases from 0 to block - 1; received Grid"):
+        Grid(*values)

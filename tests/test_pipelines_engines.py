@@ -1,0 +1,164 @@
+"""The ONNX Runtime engine, what MODEL means, and a model file for tests that no network had to be trained for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from dataset_tools import image_io
+from dataset_tools.errors import ModelFileError, UsageError
+from pipelines.engines import OnnxEngine, open_engine, resolve_model
+from pix2pix import model_file
+from tests.conftest import textured
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_model(path: Path, size: int = 16, operator: str = "Identity", **card: Any) -> Path:
+    """A model file whose graph is one operator: Identity restores nothing, Neg inverts (the value range is [-1, 1])."""
+    shape = ["batch", 3, size, size]
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["image"], ["restored"])],
+        "generator",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("restored", TensorProto.FLOAT, shape)],
+    )
+    told = {"task": "other", "preset": "none", "size": size, "stride": 1, "recipe": ["mosaic:block=8"], "crop": {}, "step": 7,
+            "weights": "raw", "dataset": "none", "spec": {}, "largest_difference": 0.0}  # fmt: skip
+    model_file.write(path, model_file.make(graph), {**told, **card})
+    return path
+
+
+def test_an_engine_restores_every_level_exactly(tmp_path: Path) -> None:
+    levels = np.arange(768, dtype=np.uint16).astype(np.uint8).reshape(1, 16, 16, 3)
+    same = OnnxEngine(write_model(tmp_path / "same.onnx"))
+    assert np.array_equal(same.restore(levels), levels)
+    inverse = OnnxEngine(write_model(tmp_path / "inverse.onnx", operator="Neg"))
+    batch = np.stack([textured(seed, 16, 16) for seed in range(5)])
+    assert np.array_equal(inverse.restore(batch), 255 - batch)
+
+
+def test_an_engine_knows_what_it_runs(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "faces.onnx", size=32, task="mosaic")
+    engine = OnnxEngine(path)
+    assert (engine.name, engine.size, engine.card["task"]) == ("faces", 32, "mosaic")
+    assert engine.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "run 7").mkdir()
+    write_model(tmp_path / "run 7" / "model.onnx")
+    assert open_engine(tmp_path / "run 7").name == "run 7"
+
+
+def foreign(path: Path) -> None:
+    model = onnx.load(write_model(path))
+    del model.metadata_props[:]
+    onnx.save(model, path)
+
+
+def external(path: Path) -> None:
+    model = onnx.load(write_model(path))
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [4], np.zeros(4, np.float32))
+    weight.ClearField("float_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="/etc/passwd")
+    model.graph.initializer.append(weight)
+    path.write_bytes(model.SerializeToString())
+
+
+def other_operator(path: Path) -> None:
+    model = onnx.load(write_model(path))
+    model.graph.node[0].op_type = "NoSuchOperator"
+    path.write_bytes(model.SerializeToString())
+
+
+def no_restorer(path: Path) -> None:
+    model = onnx.load(write_model(path))
+    model.graph.node[0].op_type = "Shape"
+    path.write_bytes(model.SerializeToString())
+
+
+def rewrite_card(path: Path, **changes: Any) -> None:
+    model = onnx.load(write_model(path))
+    card = json.loads(model.metadata_props[0].value)
+    model.metadata_props[0].value = json.dumps({**card, **changes})
+    path.write_bytes(model.SerializeToString())
+
+
+WRONG = {
+    "a pickle": lambda path: path.write_bytes(b"\x80\x04\x95 a pickle, say"),
+    "nothing": lambda path: path.write_bytes(b""),
+    "a cut file": lambda path: path.write_bytes(write_model(path).read_bytes()[:-40]),
+    "another program's": foreign,
+    "data elsewhere": external,
+    "an operator that is not there": other_operator,
+    "a graph that restores nothing": no_restorer,
+    "a size that is no number": lambda path: rewrite_card(path, size="16"),
+    "a size without end": lambda path: rewrite_card(path, size=10**9),
+    "another size than the graph's": lambda path: rewrite_card(path, size=24),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_no_model_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    WRONG[case](path)
+    with pytest.raises(ModelFileError) as caught:
+        OnnxEngine(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_model_is_a_run_folder_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_model(tmp_path / "m.onnx")
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(ModelFileError, match=r"the folder run is no run: it has no model\.onnx"):
+        resolve_model("run")
+    (run / "run.json").write_text("{}")
+    with pytest.raises(ModelFileError, match="the run run has no model yet: train longer"):
+        resolve_model("run")
+    write_model(run / "model.onnx")
+    assert resolve_model("run") == resolve_model("run/") == resolve_model(Path("run")) == Path("run/model.onnx")
+    assert resolve_model("m.onnx") == Path("m.onnx")
+    assert resolve_model(str(path)) == path
+    with pytest.raises(ModelFileError, match=r"there is no model nowhere\.onnx"):
+        resolve_model("nowhere.onnx")
+    with pytest.raises(ModelFileError, match="there is no model nowhere"):
+        resolve_model("nowhere")
+
+
+def test_a_bare_name_is_a_model_that_ships_unless_a_path_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PHOTOMEND_DATA", str(tmp_path / "data"))
+    (tmp_path / "data" / "models").mkdir(parents=True)
+    shipped = write_model(tmp_path / "data" / "models" / "faces.onnx")
+    assert resolve_model("faces") == shipped
+    (tmp_path / "faces").mkdir()
+    with pytest.raises(UsageError, match=r"write \./faces for the path"):
+        resolve_model("faces")
+    write_model(tmp_path / "faces" / "model.onnx")
+    assert resolve_model("./faces") == resolve_model(Path("faces")) == Path("faces/model.onnx")
+
+
+def test_restoring_imports_neither_keras_nor_tensorflow(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.onnx")
+    (tmp_path / "in").mkdir()
+    image_io.write(tmp_path / "in" / "a.png", textured(1, 16, 16), "PNG")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom pipelines import restore_photos\n"
+        f"at = Path({str(tmp_path)!r})\n"
+        "report = restore_photos(str(at / 'm.onnx'), [at / 'in'], at / 'out', input_kind='crop')\n"
+        "assert report.restored == 1, report\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'keras', 'tensorflow', 'jax', 'torch', 'mediapipe'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)

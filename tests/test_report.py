@@ -1,0 +1,128 @@
+"""What a job tells: counts that add up, the same in every file, on a page that stands alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_tools import image_io
+from dataset_tools.errors import OutputError
+from pipelines import report as reports
+from pipelines.report import RestoreReport, begin, check_file, check_folder, is_ours, thumbnails, write
+from pipelines.restore import STATEMENT, Row, Shown, mark
+from tests.conftest import textured
+from tests.test_html import Reader
+
+HOSTILE = "<script>alert(1)</script>.jpg"
+FIGURES = {"restored": {"psnr": 21.0, "ssim": 0.6, "l1": 9.0}, "input": {"psnr": 19.0, "ssim": 0.5, "l1": 12.0}}
+
+
+def make(restored: int = 3, pictures: int = 2) -> RestoreReport:
+    rows = [Row(f"{index}.png", f"{index}.png", "restored", width=16, height=12, resized=True, seconds=0.1, metrics=FIGURES)
+            for index in range(restored)]  # fmt: skip
+    rows.append(Row(HOSTILE, None, "failed", "truncated", f"{HOSTILE} is cut short"))
+    images = {name: textured(1, 24, 24) for name in ("input", "restored", "original")}
+    shown = [Shown(f"{index}.png", images, FIGURES) for index in range(pictures)]
+    return RestoreReport(
+        model={"name": "faces & co", "sha256": "ab" * 32, "card": {"size": 16, "recipe": ["mosaic:block=8"], "licence": "CC0"}},
+        settings={"inputs": ["holiday"], "input": "pair"},
+        files=restored + 3, not_images=2, rows=tuple(rows), linked_folders=("round",),
+        shown=tuple(shown), pictures={each.name: thumbnails(each) for each in shown},
+    )  # fmt: skip
+
+
+def test_counts_add_up_and_the_exit_code_tells() -> None:
+    report = make()
+    assert report.counts == {"files": 6, "not_images": 2, "restored": 3, "failed": 1}
+    assert report.files == report.not_images + report.restored + report.failed
+    assert report.exit_code == 3
+    assert report.figures == {name: pytest.approx(values) for name, values in FIGURES.items()}
+    assert report.lines()[0] == "6 files: 3 restored, 1 failed, 2 no images"
+    assert report.summary()["counts"] == report.counts
+    json.dumps(report.summary())
+
+
+def test_all_files_of_a_report_tell_the_same(tmp_path: Path) -> None:
+    report = make()
+    begin(tmp_path)
+    write(tmp_path, report)
+    assert set(os.listdir(tmp_path)) == set(reports.FILES)
+    told = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert (told["format"], told["complete"], told["counts"]) == ("photomend restore report", True, report.counts)
+    assert told["model"]["sha256"] == "ab" * 32
+    assert told["statement"] == STATEMENT
+    assert len(told["rows"]) == 4
+    with open(tmp_path / "report.csv", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["source"] for row in rows] == ["0.png", "1.png", "2.png", HOSTILE]
+    assert (rows[0]["restored_psnr"], rows[0]["input_l1"], rows[3]["restored_psnr"]) == ("21.0", "12.0", "")
+    with open(tmp_path / "failures.csv", encoding="utf-8") as handle:
+        assert list(csv.DictReader(handle)) == [{"source": HOSTILE, "reason": "truncated", "message": f"{HOSTILE} is cut short"}]
+    sheet = image_io.read(tmp_path / "sheet.png").rgb8
+    assert sheet.shape[1] == 2 * 28 + 3 * 192 + 2 * 14
+
+
+def test_the_page_says_first_what_restored_content_is_and_obeys_no_name(tmp_path: Path) -> None:
+    page = reports.report_page(make())
+    read = Reader(page)
+    assert read.text.index("plausible invention") < read.text.index("Counts")
+    assert "not evidence" in read.text
+    assert "script" not in read.tags
+    assert HOSTILE in read.text
+    assert read.tags.count("img") == 2 * 3
+    sources = [value for name, value in read.attributes if name == "src"]
+    assert len(sources) == 6
+    assert all(value and value.startswith("data:image/jpeg;base64,") for value in sources)
+    for text in (
+        "Each row shows input, restored, original. The figures are those of the restored image. "
+        "The first 2 photos are shown; 1 more are listed without pictures.",
+        "Links to folders are not followed: round.",
+        "16\u00a0×\u00a012, resized for the model",
+        *("faces & co", "ab" * 32, "CC0", "mosaic:block=8", "21.000", "19.000", "holiday"),
+    ):
+        assert text in read.text, text
+
+
+def test_a_report_without_failures_originals_or_photos(tmp_path: Path) -> None:
+    report = RestoreReport(
+        {"name": "m", "sha256": "0", "card": {}}, {}, 1, 0, (Row("a.png", "a.png", "restored", width=1, height=1),)
+    )
+    (tmp_path / "failures.csv").write_text("of an earlier job")
+    begin(tmp_path)
+    write(tmp_path, report)
+    assert set(os.listdir(tmp_path)) == {"report.json", "report.csv", "report.html"}
+    text = Reader((tmp_path / "report.html").read_text("utf-8")).text
+    assert "Against the originals" not in text
+    assert "Failures" not in text
+    assert (report.exit_code, report.figures) == (0, {})
+
+
+def test_a_folder_is_ours_from_the_first_moment_on(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    check_folder(folder)
+    assert not is_ours(folder)
+    begin(folder)
+    assert is_ours(folder)
+    check_folder(folder)
+    for text in ("", "[]", '{"format": "photomend dataset"}', "\udcff"):
+        (folder / "report.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert not is_ours(folder)
+        with pytest.raises(OutputError, match="is not empty and was not written by photomend restore"):
+            check_folder(folder)
+
+
+def test_a_file_is_ours_if_it_carries_the_mark(tmp_path: Path) -> None:
+    check_file(tmp_path / "new.png")
+    image_io.write(tmp_path / "ours.jpg", np.zeros((4, 4, 3), np.uint8), "JPEG", mark("m", "0"))
+    check_file(tmp_path / "ours.jpg")
+    image_io.write(tmp_path / "theirs.jpg", np.zeros((4, 4, 3), np.uint8), "JPEG")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "dangling.jpg").symlink_to("nowhere")
+    for name in ("theirs.jpg", "folder.jpg", "dangling.jpg"):
+        with pytest.raises(OutputError, match="exists and was not written by photomend"):
+            check_file(tmp_path / name)
