@@ -39,7 +39,7 @@ class BuildReport:
     @property
     def photos_per_second(self) -> float:
         """Of the photos that this run worked on."""
-        return (self.counts["files"] - self.reused) / max(self.seconds, 1e-9)
+        return float(self.counts["files"] - self.reused) / max(self.seconds, 1e-9)
 
 
 def build_dataset(
@@ -120,7 +120,9 @@ def finish(
     order = {source.name: (source.archive, source.relative) for job in jobs for source in job}
     vanished = sum(row["kind"] == "photo" and row["source"] not in order for row in before.rows)
     if before.rows and not any(row["source"] in order for row in before.rows):
-        raise DatasetError(f"none of the photos of the dataset {dataset} is in this archive: choose another folder, or add --fresh")
+        raise DatasetError(
+            f"none of the photos of the dataset {dataset} is in this archive: choose another folder, or add --fresh"
+        )
     rows = _placed([results[job] for job in jobs], groups.as_old(before.rows), rule, info)
     rows.sort(key=lambda row: (order[row["source"]], row.get("face", -1)))
     counts = count(rows, len(order))
@@ -250,6 +252,7 @@ def _check_recipe(dataset: Path, recipe: Row) -> None:
 
 
 def check_apart(archives: Sequence[Path], dataset: Path) -> None:
+    """Raises UsageError where the dataset would lie inside an archive, or an archive inside the dataset."""
     target = dataset.resolve()
     for archive in archives:
         place = archive.resolve()

@@ -1,21 +1,21 @@
 """The one family of exceptions. Whatever a person can cause is raised as one of these.
 
-    PhotomendError                 exit 1   one line: what, where, what to do
-    ├── UsageError                 exit 2   an option or a path that cannot be meant
-    ├── PhotoError                          one photo cannot be used: a row in a table, never the end of a job
-    │   ├── NotAnImage             not_an_image         no image format that we know begins like this
-    │   ├── UnsupportedFormat      unsupported_format   an image, but of a kind that we do not read
-    │   ├── EmptyFile              empty                0 bytes
-    │   ├── Truncated              truncated            the file ends before the image does
-    │   ├── Corrupt                corrupt              the bytes contradict their own format
-    │   ├── TooLarge               too_large            more pixels than we are willing to hold (an image bomb)
-    │   └── Unreadable             unreadable           no permission, vanished, an I/O error
-    ├── DatasetError               a dataset folder that is not ours, not whole, or of another recipe
-    ├── RunError                   a run folder that does not fit what was asked for
-    ├── ModelFileError             a model file that is not ours, or not whole
-    ├── FolderBusy                 another process works in this folder
-    ├── OutputError                the disk is full, or a folder cannot be written
-    └── MissingDependency          a system library or an extra is not installed
+PhotomendError                 exit 1   one line: what, where, what to do
+├── UsageError                 exit 2   an option or a path that cannot be meant
+├── PhotoError                          one photo cannot be used: a row in a table, never the end of a job
+│   ├── NotAnImage             not_an_image         no image format that we know begins like this
+│   ├── UnsupportedFormat      unsupported_format   an image, but of a kind that we do not read
+│   ├── EmptyFile              empty                0 bytes
+│   ├── Truncated              truncated            the file ends before the image does
+│   ├── Corrupt                corrupt              the bytes contradict their own format
+│   ├── TooLarge               too_large            more pixels than we are willing to hold (an image bomb)
+│   └── Unreadable             unreadable           no permission, vanished, an I/O error
+├── DatasetError               a dataset folder that is not ours, not whole, or of another recipe
+├── RunError                   a run folder that does not fit what was asked for
+├── ModelFileError             a model file that is not ours, or not whole
+├── FolderBusy                 another process works in this folder
+├── OutputError                the disk is full, or a folder cannot be written
+└── MissingDependency          a system library or an extra is not installed
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class PhotomendError(Exception):
 
 
 class UsageError(PhotomendError):
+    """An option or a path that cannot be meant."""
+
     exit_code = 2
 
 
@@ -41,55 +43,69 @@ class PhotoError(PhotomendError):
 
 
 class NotAnImage(PhotoError):
+    """No image format that we know begins like this."""
+
     reason = "not_an_image"
 
 
 class UnsupportedFormat(PhotoError):
+    """An image, but of a kind that we do not read."""
+
     reason = "unsupported_format"
 
 
 class EmptyFile(PhotoError):
+    """0 bytes."""
+
     reason = "empty"
 
 
 class Truncated(PhotoError):
+    """The file ends before the image does."""
+
     reason = "truncated"
 
 
 class Corrupt(PhotoError):
+    """The bytes contradict their own format."""
+
     reason = "corrupt"
 
 
 class TooLarge(PhotoError):
+    """More pixels or bytes than we are willing to hold."""
+
     reason = "too_large"
 
 
 class Unreadable(PhotoError):
+    """No permission, vanished, an I/O error."""
+
     reason = "unreadable"
 
 
 class DatasetError(PhotomendError):
-    pass
+    """A dataset folder that is not ours, not whole, or of another recipe."""
 
 
 class RunError(PhotomendError):
-    pass
+    """A run folder that does not fit what was asked for."""
 
 
 class ModelFileError(PhotomendError):
-    pass
+    """A model file that is not ours, or not whole."""
 
 
 class FolderBusy(PhotomendError):
-    pass
+    """Another process works in this folder."""
 
 
 class OutputError(PhotomendError):
-    pass
+    """The disk is full, or a folder cannot be written."""
 
 
 class MissingDependency(PhotomendError):
-    pass
+    """A system library or an extra is not installed."""
 
 
 APT_LINE = "sudo apt-get install -y python3 python3-venv git make libegl1 libgles2 libgl1 libglib2.0-0 libxcb1"

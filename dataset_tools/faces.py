@@ -79,9 +79,10 @@ class MediaPipeDetector:
         """
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
             raise ValueError(f"the detector takes uint8 (H, W, 3), not empty; received {rgb.dtype} {rgb.shape}")
-        mediapipe = import_mediapipe()
         if self._task is None:
             self._task = _load(self._model, self._confidence)
+        import mediapipe  # loaded by _load
+
         shown = _shrink(rgb)
         try:
             found = self._task.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=shown)).detections
@@ -120,8 +121,9 @@ def import_mediapipe() -> ModuleType:
     if hidden:
         sys.modules["tensorflow"] = None  # type: ignore[assignment] # an import of it now fails at once
     try:
-        import mediapipe
-        import mediapipe.tasks.python.vision
+        with quiet_native():  # it imports Matplotlib, which talks of its caches
+            import mediapipe
+            import mediapipe.tasks.python.vision
     except (ImportError, OSError) as error:
         raise from_import_error(error) or error from error
     finally:
@@ -132,6 +134,7 @@ def import_mediapipe() -> ModuleType:
 
 def _load(model: bytes, confidence: float) -> Any:
     """A MediaPipe task from the bytes of its model, which it checks; only here does it open its own native library."""
+    import_mediapipe()
     from mediapipe.tasks.python import BaseOptions, vision
 
     base = BaseOptions(model_asset_buffer=model)

@@ -57,7 +57,7 @@ class Journal:
 
     def add(self, job: Job, rows: Sequence[Row]) -> None:
         """Notes a finished job. One write a line, so that a kill loses at most the last one."""
-        entry = {"job": _job_name(job), "stats": _stats(job), "rows": list(rows)}
+        entry: Row = {"job": _job_name(job), "stats": _stats(job), "rows": list(rows)}
         try:
             with open(self.path, "a", encoding="utf-8") as handle:
                 handle.write(files.json_line(entry))

@@ -53,6 +53,7 @@ def count(rows: Sequence[Row], files_seen: int) -> dict[str, Any]:
 
 
 def manifest_text(rows: Sequence[Row]) -> str:
+    """The text of manifest.jsonl: a line of JSON a row."""
     return "".join(map(files.json_line, rows))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,6 @@ class Recipe:
 
     def to_json(self) -> Row:
         return {"made_by": "build", **asdict(self), "degrade": list(self.degrade)}
-
-    @classmethod
-    def from_json(cls, value: Row) -> Recipe:
-        names = {each.name for each in fields(cls)}
-        return cls(**{name: tuple(item) if name == "degrade" else item for name, item in value.items() if name in names})
 
 
 def read_source(source: Source) -> bytes | None:
@@ -138,7 +133,6 @@ class PhotoStager:
         except PhotomendError:
             raise
         except Exception as error:  # a photo that breaks a library is a row too, not the end of the build
-            self._detector = None
             return [failed(source.name, sha, error)]
         kept = any(row["status"] == "kept" for row in rows)
         reason = None if kept else "no_face" if not rows else "no_crop_kept"
@@ -174,10 +168,10 @@ class PhotoStager:
             self._detector = MediaPipeDetector(recipe.detector, recipe.confidence)
         found = []
         for face in self._detector.detect(rgb):
-            box = [round(float(value), 3) for value in face.box]
+            x, y, width, height = (round(float(value), 3) for value in face.box)
             keypoints = [[round(float(value), 3) for value in point] for point in face.keypoints]
-            square = crops.face_square(tuple(box), rgb.shape[:2], recipe.margin, recipe.padding)
-            found.append((square, {"score": round(float(face.score), 6), "box": box, "keypoints": keypoints}))
+            square = crops.face_square((x, y, width, height), rgb.shape[:2], recipe.margin, recipe.padding)
+            found.append((square, {"score": round(float(face.score), 6), "box": [x, y, width, height], "keypoints": keypoints}))
         return found
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from dataset_tools.errors import from_import_error
+from dataset_tools.errors import PhotomendError, from_import_error
 
 NEEDS = ("cv2", "dataset_tools.faces")
 
@@ -20,6 +20,8 @@ def missing() -> str | None:
             module = importlib.import_module(name)
             if name == "dataset_tools.faces":
                 module.import_mediapipe()
+        except PhotomendError as error:
+            return str(error)
         except (ImportError, OSError) as error:
             return str(from_import_error(error) or error)
     return None
@@ -31,7 +33,11 @@ def quiet_native() -> Iterator[None]:
 
     Exceptions are not touched. MediaPipe and TensorFlow print notices as they load that no setting of theirs turns off.
     """
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # there is no stderr to keep quiet
+        yield
+        return
     os.dup2(nothing, 2)
     try:
         yield

@@ -55,14 +55,14 @@ def run_demo(
     files.replace_json(out / MARK, {"finished": False})
     seconds: dict[str, float] = {}
 
-    say(f"1. Building a dataset from the 24 photos that ship: each face is found, cropped to {size.recipe.size} pixels, and put behind a mosaic.")
+    say("1. Building a dataset from the 24 photos that ship: each face is found, cropped, and put behind a mosaic.")
     start = time.perf_counter()
     built = build_dataset([resources.path("samples")], out / "dataset", size.recipe, workers=1)
     seconds["build"] = time.perf_counter() - start
     splits = built.counts["splits"]
-    say(f"   {built.counts['faces']['kept']} pairs: {splits['train']} people to learn from, {splits['val']} to watch, {splits['test']} held out. See {out}/dataset/")
+    say(f"   {splits['train']} people to learn from, {splits['val']} to watch, {splits['test']} held out. See {out}/dataset/")
 
-    say(f"2. Training a small model on the {splits['train']} people, for about {size.seconds:.0f} seconds. The first steps take longest.")
+    say(f"2. Training a small model, {size.recipe.size} × {size.recipe.size} pixels, for about {size.seconds:.0f} seconds.")
     start = time.perf_counter()
     trained = train_model(out / "dataset", out / "run", preset="tiny", steps=size.steps, max_seconds=size.seconds,
                           val_every=size.val_every, checkpoint_every=size.steps, tell=tell)  # fmt: skip

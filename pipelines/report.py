@@ -68,6 +68,8 @@ class RestoreReport:
         """The outcome in words, for a terminal."""
         counts = self.counts
         told = [f"{counts['files']} files: {self.restored} restored, {self.failed} failed, {self.not_images} no images"]
+        if self.failed:
+            told.append("failures.csv says which failed, and why")
         if self.linked_folders:
             told.append(f"links to folders are not followed: {', '.join(self.linked_folders)}")
         return told + (figures_table(self.figures) if self.figures else [])

@@ -38,7 +38,7 @@ def write_model_file(generator: Any, path: Path, card: Mapping[str, Any], probe:
     spec = Spec.from_json(card["spec"])
     weights = {name: np.asarray(value) for name, value in weights_by_path(generator).items()}
     network = _network(spec, weights)
-    model = model_file.make(_graph(network, weights))
+    model = model_file.make(to_graph(network))
     difference = _largest_difference(model.SerializeToString(), network, _images(spec.size, probe))
     if not difference <= TOLERANCE:  # not a number is refused too
         raise ModelFileError(f"{path} was not written: its graph differs from the Keras network by {difference:.3g} on [-1, 1]")
@@ -98,17 +98,19 @@ class _Nodes:
         return self.add("Constant", [], output, value=array)
 
 
-def _graph(network: Any, weights: Mapping[str, NDArray[np.float32]]) -> Any:
-    """The onnx.GraphProto of a functional `network`: NCHW inside, one initializer for each weight in its Keras shape."""
+def to_graph(network: Any) -> Any:
+    """The onnx.GraphProto of a functional Keras network of one input and one output, NHWC; the graph is NCHW.
+
+    One initializer for each weight, under its path and in its Keras shape. Raises ModelFileError where a layer has no emitter.
+    """
     nodes, names = _Nodes(), {id(network.input): model_file.INPUT}
     for layer in network.operations:
         if type(layer).__name__ == "InputLayer":
             continue
-        emit = EMITTERS.get(type(layer).__name__)
-        if emit is None:
-            raise ModelFileError(f"the layer {layer.name} ({type(layer).__name__}) cannot be exported: {', '.join(EMITTERS)} can")
         given = layer.input if isinstance(layer.input, list) else [layer.input]
-        names[id(layer.output)] = emit(nodes, layer, [names[id(tensor)] for tensor in given])
+        _require(layer, type(layer).__name__ in EMITTERS, f"one of the types {', '.join(EMITTERS)}")
+        _require(layer, all(id(tensor) in names for tensor in given), "inputs from layers that are used once")
+        names[id(layer.output)] = EMITTERS[type(layer).__name__](nodes, layer, [names[id(tensor)] for tensor in given])
     nodes.add("Identity", [names[id(network.output)]], model_file.OUTPUT)
     _, height, width, channels = network.input_shape
     sides = [height or "height", width or "width"]
@@ -117,7 +119,7 @@ def _graph(network: Any, weights: Mapping[str, NDArray[np.float32]]) -> Any:
         "generator",
         [helper.make_tensor_value_info(model_file.INPUT, TensorProto.FLOAT, ["batch", channels, *sides])],
         [helper.make_tensor_value_info(model_file.OUTPUT, TensorProto.FLOAT, ["batch", network.output_shape[-1], *sides])],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+        [numpy_helper.from_array(np.asarray(weight), path) for path, weight in weights_by_path(network).items()],
     )
 
 

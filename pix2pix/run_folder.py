@@ -65,7 +65,9 @@ class RunFolder:
         )
         if differing:
             told = "; ".join(f"{name} was {_short(options.get(name))}, now {_short(asked.get(name))}" for name in differing)
-            raise RunError(f"the run {self.folder} was started with other options ({told}): use the same, or choose another folder")
+            raise RunError(
+                f"the run {self.folder} was started with other options ({told}): use the same, or choose another folder"
+            )
         files.replace_json(path, {**held, "options": dict(asked)})
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -120,7 +122,9 @@ class RunFolder:
             with h5py.File(path, "r") as store:
                 store.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
         except OSError as error:
-            raise RunError(f"the checkpoint {path} is damaged ({error}): delete its folder to go on from the one before") from error
+            raise RunError(
+                f"the checkpoint {path} is damaged ({error}): delete its folder to go on from the one before"
+            ) from error
         return arrays
 
     def rewind(self, step: int) -> None:

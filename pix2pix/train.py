@@ -100,14 +100,18 @@ def train_model(
         extra = ("delta_e", "colourfulness") if task_of(data) == "colorize" else ()
         validation = Validation(data.pairs("val"), spec.size, val_images, direction, spec.batch, extra)
         if not len(validation):
-            tell(Event("note", done, steps, {"text": "the val split is empty: no figures, and model.onnx follows the newest step"}))
+            tell(
+                Event("note", done, steps, {"text": "the val split is empty: no figures, and model.onnx follows the newest step"})
+            )
 
         def validate(step: int) -> Figures | None:
             figures = None
             if len(validation):
                 restored = validation.restore(lambda a: model.generator(a, training=False))
                 figures = validation.measure(restored)
-                header = f"{preset}, step {step}: " + ", ".join(f"{n} {v['psnr']:.2f} dB / {v['ssim']:.3f}" for n, v in figures.items())
+                header = f"{preset}, step {step}: " + ", ".join(
+                    f"{n} {v['psnr']:.2f} dB / {v['ssim']:.3f}" for n, v in figures.items()
+                )
                 validation.write_sample(run / "samples" / f"step-{step:06d}.png", restored, header)
                 folder.log({"kind": "validation", "step": step, "figures": figures})
                 tell(Event("validation", step, steps, figures))
@@ -120,7 +124,8 @@ def train_model(
 
         def save(step: int) -> None:
             best = folder.best()
-            folder.save(step, {name: np.asarray(value) for name, value in model.variables_by_path().items()}, best and best["step"])
+            arrays = {name: np.asarray(value) for name, value in model.variables_by_path().items()}
+            folder.save(step, arrays, best["step"] if best else None)
 
         # --- the loop
         figures: Figures | None = None

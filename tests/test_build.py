@@ -121,7 +121,9 @@ def test_tiles_are_several_and_seeded(write_photos, tmp_path: Path) -> None:
     recipe = Recipe(size=64, crop="tiles", tiles=3, degrade=("grayscale",))
     for name in ("one", "two"):
         build_dataset([archive], tmp_path / name, recipe, workers=1)
-    build_dataset([archive], tmp_path / "other", Recipe(size=64, crop="tiles", tiles=3, degrade=("grayscale",), seed=1), workers=1)
+    build_dataset(
+        [archive], tmp_path / "other", Recipe(size=64, crop="tiles", tiles=3, degrade=("grayscale",), seed=1), workers=1
+    )
     assert published(tmp_path / "one") == published(tmp_path / "two")
     affines = [[row["affine"] for row in rows_of(tmp_path / name) if row["kind"] == "crop"] for name in ("one", "other")]
     assert len({json.dumps(matrix) for matrix in affines[0]}) == 3
@@ -199,7 +201,9 @@ def test_gps_is_not_copied(tmp_path: Path) -> None:
     exif.get_ifd(0x8825)[2] = (47.0, 22.0, 33.0)
     Image.fromarray(textured(1)).save(tmp_path / "archive" / "a.jpg", exif=exif)
     build_dataset([tmp_path / "archive"], tmp_path / "ds", CENTER, workers=1)
-    (pair,) = (tmp_path / "ds").glob("t*/*.png") if list((tmp_path / "ds").glob("t*/*.png")) else (tmp_path / "ds").glob("val/*.png")
+    (pair,) = (
+        (tmp_path / "ds").glob("t*/*.png") if list((tmp_path / "ds").glob("t*/*.png")) else (tmp_path / "ds").glob("val/*.png")
+    )
     with Image.open(pair) as image:
         assert not image.getexif()
         assert "exif" not in image.info
@@ -264,7 +268,10 @@ def test_dataset_inside_the_archive_or_around_it(write_photos, tmp_path: Path) -
 def test_a_second_build_at_the_same_time(write_photos, tmp_path: Path) -> None:
     archive = write_photos({"a.png": 1})
     build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
-    with files.folder_lock(tmp_path / "ds" / STATE / "lock", "x"), pytest.raises(FolderBusy, match=f"in use by another photomend .process {os.getpid()}."):
+    with (
+        files.folder_lock(tmp_path / "ds" / STATE / "lock", "x"),
+        pytest.raises(FolderBusy, match=f"in use by another photomend .process {os.getpid()}."),
+    ):
         build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
 
 
@@ -274,14 +281,14 @@ def test_a_full_disk_keeps_what_is_done(write_photos, tmp_path: Path, monkeypatc
     real, written = open, []
 
     def full_after_three(path, mode="r", *arguments, **named):  # type: ignore[no-untyped-def]
-        if "w" in mode and str(path).endswith(".png"):
+        if "w" in mode and "staging" in str(path):
             written.append(path)
             if len(written) > 3:
                 raise OSError(28, "No space left on device")
         return real(path, mode, *arguments, **named)
 
     monkeypatch.setattr("builtins.open", full_after_three)
-    with pytest.raises(OutputError, match="no room left on the disk .* free some space, then run the same command again"):
+    with pytest.raises(OutputError, match=r"no room left on the disk .* free some space, then run the same command again"):
         build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
     monkeypatch.undo()
     report = build_dataset([archive], tmp_path / "ds", CENTER, workers=1)

@@ -73,7 +73,9 @@ def test_build_tells_counts_that_add_up(write_photos, tmp_path: Path, capsys: py
     assert told["counts"] == json.loads((tmp_path / "ds" / "dataset.json").read_text())["counts"]
 
 
-def test_an_empty_split_is_told_with_the_number_of_groups(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_split_is_told_with_the_number_of_groups(
+    write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     archive = write_photos({"a.png": 1, "b.png": 2})
     assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD, "--split", "100/0/0"]) == 0
     assert "val and test got no pair, since there are only 2 groups to share out" in capsys.readouterr().err
@@ -100,10 +102,12 @@ def test_verify_says_what_is_wrong(write_photos, tmp_path: Path, capsys: pytest.
 
 
 WRONG = {
-    "archive that is not there": (["build", "nowhere", "ds"], 2, "photomend: the archive nowhere does not exist: give a folder of photos"),
-    "degradation that is not there": (["build", "nowhere", "ds", "--degrade", "blurr"], 2, "there is no degradation 'blurr'; there are: grayscale, mosaic"),
-    "split that does not add up": (["build", "nowhere", "ds", "--split", "80/10"], 2, "give three whole shares that add up to 100"),
-    "dataset that is not there": (["verify", "nowhere"], 1, "photomend: the dataset nowhere does not exist: build one with: photomend build ARCHIVE nowhere"),
+    "archive that is not there": (["build", "nowhere", "ds"], 2, "photomend: the archive nowhere does not exist: give a folder"),
+    "degradation that is not there": (["build", ".", "ds", "--degrade", "blurr"], 2,
+                                      "there is no degradation blurr; there are: grayscale, mosaic"),
+    "split that does not add up": (["build", ".", "ds", "--split", "80/10"], 2, "give three whole shares that add up to 100"),
+    "dataset that is not there": (["verify", "nowhere"], 1,
+                                  "the dataset nowhere does not exist: build one with: photomend build ARCHIVE nowhere"),
     "training on nothing": (["train", "nowhere", "run"], 1, "photomend: the dataset nowhere does not exist"),
     "model that is not there": (["restore", "nowhere.onnx", ".", "out"], 1, "nowhere.onnx"),
     "no such command": (["restor"], 2, "No such command 'restor'"),
@@ -112,7 +116,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_bad_use_gets_one_line(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_use_gets_one_line(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments, code, line = WRONG[case]
     monkeypatch.chdir(tmp_path)
     assert run(arguments) == code
@@ -142,7 +148,9 @@ def test_a_missing_system_library_is_one_line_with_the_command(write_photos, tmp
         capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("photomend: the system library libGL.so.1 is missing; on Debian and Ubuntu: sudo apt-get install")
+    assert done.stderr.startswith(
+        "photomend: the system library libGL.so.1 is missing; on Debian and Ubuntu: sudo apt-get install"
+    )
     assert done.stderr.count("\n") == 1
 
 

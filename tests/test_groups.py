@@ -52,7 +52,13 @@ def test_parse_split() -> None:
 
 
 def test_same_content_same_key_and_near_duplicates_form_one_group() -> None:
-    members = [member("d", seed=1), member("b", key="k", seed=2), member("c", key="k", seed=1), member("b", seed=9), member("a", seed=5)]
+    members = [
+        member("d", seed=1),
+        member("b", key="k", seed=2),
+        member("c", key="k", seed=1),
+        member("b", seed=9),
+        member("a", seed=5),
+    ]
     places = assign(members, 0, SHARES)
     assert [place.group for place in places] == ["b", "b", "b", "b", "a"]
     assert len({place.split for place in places[:4]}) == 1

@@ -61,7 +61,9 @@ def test_no_pickle_no_eval(path: Path) -> None:
 
 def loaded_by(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(' '.join(name for name in sys.modules if '.' not in name))"
-    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    )
 
 
 def test_importing_the_packages_imports_nothing_heavy() -> None:

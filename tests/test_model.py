@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def put(model: Pix2Pix, weights: Arrays) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_fused_equals_the_update_written_by_hand(name: str) -> None:
-    spec = SMALL[name]
+    spec = replace(SMALL[name], learning_rate=2e-3)  # so that 1e-5 is little of a step
     model, for_g, for_d = (pix2pix(spec) for _ in range(3))  # the two references never see each other's passes
     adam_g, adam_d = NumpyAdam(spec), NumpyAdam(spec)
     for step in range(3):
@@ -116,6 +117,7 @@ def test_fused_equals_the_update_written_by_hand(name: str) -> None:
         assert same(arrays(model.discriminator), arrays(for_d.discriminator) | moved_d, atol=1e-5)
         for reference in (for_g, for_d):
             put(reference, arrays(model.generator) | arrays(model.discriminator))
+    assert model._step.experimental_get_tracing_count() == 1
 
 
 class PrintedLoop:
@@ -147,7 +149,7 @@ class PrintedLoop:
 
 
 def test_article_updates_equal_the_printed_loop() -> None:
-    spec = SMALL["article"]
+    spec = replace(SMALL["article"], learning_rate=2e-3)
     model, reference = pix2pix(spec, "article"), pix2pix(spec, "article")
     loop = PrintedLoop(reference)
     for step in range(3):
@@ -230,8 +232,7 @@ def test_article_fakes_are_made_in_inference_mode_and_judged_in_training_mode() 
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize("updates", UPDATES)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(("name", "updates"), [("paper", "fused"), ("article", "article")])
 def test_a_checkpoint_put_back_goes_on_the_same(name: str, updates: str) -> None:
     """Dropout included: the second model is of another seed before it takes the first one's variables."""
     spec = SMALL[name]
@@ -284,13 +285,6 @@ def test_a_call_restores() -> None:
     model = pix2pix(SMALL["article"])
     a, _ = pair(SMALL["article"])
     assert np.array_equal(model(a), model.generator(a, training=False))
-
-
-def test_the_update_is_traced_once() -> None:
-    model = pix2pix(SMALL["article"])
-    for step in range(3):
-        model.train_on_batch(*pair(SMALL["article"], step))
-    assert model._step.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.usefixtures("eagerly")

@@ -40,7 +40,11 @@ def test_what_has_no_partner_is_a_row_with_its_reason(write_photos, tmp_path: Pa
     image_io.write(b / "mixed.png", textured(9, 64, 64), "PNG")
     report = pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=1)
     assert (report.counts["files"], report.counts["not_images"]) == (14, 1)
-    told = {row["source"]: (row["status"], row["reason"]) for row in read_rows(tmp_path / "ds" / "manifest.jsonl") if row["kind"] == "photo"}
+    told = {
+        row["source"]: (row["status"], row["reason"])
+        for row in read_rows(tmp_path / "ds" / "manifest.jsonl")
+        if row["kind"] == "photo"
+    }
     assert told == {
         "in/1.png": ("kept", None), "out/1.png": ("kept", None),
         "in/only_a.png": ("rejected", "no_partner"), "out/only_b.png": ("rejected", "no_partner"),

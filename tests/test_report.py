@@ -42,7 +42,7 @@ def test_counts_add_up_and_the_exit_code_tells() -> None:
     assert report.files == report.not_images + report.restored + report.failed
     assert report.exit_code == 3
     assert report.figures == {name: pytest.approx(values) for name, values in FIGURES.items()}
-    assert report.lines()[0] == "6 files: 3 restored, 1 failed, 2 no images"
+    assert report.lines()[:2] == ["6 files: 3 restored, 1 failed, 2 no images", "failures.csv says which failed, and why"]
     assert report.summary()["counts"] == report.counts
     json.dumps(report.summary())
 

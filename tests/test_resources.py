@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_what_ships_is_listed_with_its_hash() -> None:
-    listed = dict(re.findall(r"^\| ([^|]+?) \| `([0-9a-f]{64})` \|$", (ROOT / "data" / "README.md").read_text("utf-8"), re.MULTILINE))
+    listed = dict(
+        re.findall(r"^\| ([^|]+?) \| `([0-9a-f]{64})` \|$", (ROOT / "data" / "README.md").read_text("utf-8"), re.MULTILINE)
+    )
     shipped = [path for folder in ("samples", "models") for path in (ROOT / "data" / folder).iterdir() if path.suffix != ".txt"]
     assert len(shipped) >= 26
     assert listed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shipped}
@@ -50,7 +52,9 @@ def finds_models(python: str, environment: dict[str, str], cwd: Path) -> str:
             "assert len(list(resources.path('samples').glob('*.jpg'))) == 24; MediaPipeDetector().close(); "
             "print(resources.path('models'), dataset_tools.__file__)")  # fmt: skip
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PHOTOMEND_DATA")}
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, env={**clean, **environment}, cwd=cwd, check=False)
+    done = subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, env={**clean, **environment}, cwd=cwd, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -59,7 +63,11 @@ def finds_models(python: str, environment: dict[str, str], cwd: Path) -> str:
 def test_a_wheel_in_its_own_environment_finds_what_ships(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(wheel)], check=True, capture_output=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(wheel)],
+        check=True,
+        capture_output=True,
+    )
     (site,) = (tmp_path / "venv").glob("lib/python3*/site-packages")
     (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     told = finds_models(python, {}, tmp_path)

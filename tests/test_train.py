@@ -113,7 +113,9 @@ def test_an_empty_validation_split_is_said(dataset: Path, tmp_path: Path, write_
     archive = write_photos({f"{number}.png": number for number in range(3)})
     build_dataset([archive], tmp_path / "ds", Recipe(size=32, crop="center", split="100/0/0"), workers=1)
     notes: list[Event] = []
-    report = train_model(tmp_path / "ds", tmp_path / "run", steps=2, tell=lambda e: notes.append(e) if e.kind == "note" else None, **QUICK)
+    report = train_model(
+        tmp_path / "ds", tmp_path / "run", steps=2, tell=lambda e: notes.append(e) if e.kind == "note" else None, **QUICK
+    )
     assert "the val split is empty" in notes[0].values["text"]
     assert report.figures is None
     assert report.model is not None

@@ -19,7 +19,8 @@ def dataset_options(command: Command) -> Command:
     """Adds the options that every command has that makes a dataset."""
     for option in reversed(
         (
-            click.option("--size", default=256, show_default=True, metavar="PIXELS", help="Side S of each image; a pair is S × 2S."),
+            click.option("--size", default=256, show_default=True, metavar="PIXELS",
+                         help="Side S of each image; a pair is S × 2S."),
             click.option("--split", default="80/10/10", show_default=True, metavar="A/B/C",
                          help="Shares of train, val and test in percent, by group."),
             click.option("--group-by", default=None, metavar="RULE",
@@ -53,14 +54,20 @@ def tell(report: BuildReport, as_json: bool) -> None:
         click.echo(f"note: {' and '.join(empty)} got no pair, since there are only {groups} groups to share out: "
                    "add photos, change --split or --seed, or group less", err=True)  # fmt: skip
     if report.linked_folders:
-        click.echo(f"note: {len(report.linked_folders)} links to folders were not followed, such as {report.linked_folders[0]}", err=True)
+        click.echo(
+            f"note: {len(report.linked_folders)} links to folders were not followed, such as {report.linked_folders[0]}", err=True
+        )
     if report.vanished:
-        click.echo(f"note: {report.vanished} photos of the last build are gone from the archive; their pairs were removed", err=True)
+        click.echo(
+            f"note: {report.vanished} photos of the last build are gone from the archive; their pairs were removed", err=True
+        )
     worked = counts["files"] - report.reused
     click.echo(f"{report.dataset}: done in {report.seconds:.1f} s ({worked} files worked on, {report.reused} known before, "
                f"{report.photos_per_second:.1f} files/s)")  # fmt: skip
     if as_json:
-        emit_json({"dataset": str(report.dataset), "counts": counts, "seconds": round(report.seconds, 3), "reused": report.reused})
+        emit_json(
+            {"dataset": str(report.dataset), "counts": counts, "seconds": round(report.seconds, 3), "reused": report.reused}
+        )
 
 
 def exit_code(report: BuildReport) -> int:

@@ -10,7 +10,14 @@ from pipelines.cli.terminal import emit_json
 
 
 @click.command("demo", short_help="See the whole job on the photos that ship, in a few minutes.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, metavar="FOLDER", help="Where everything is put.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where everything is put.",
+)
 @click.option("--quick", is_flag=True, help="Smaller images and less training: about a minute.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout: counts, seconds by stage, figures.")
 def command(out: Path, quick: bool, as_json: bool) -> int:

@@ -13,8 +13,16 @@ from pipelines.cli.terminal import Progress, emit_json
 @click.argument("model")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Which pairs.")
-@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), default="AtoB", show_default=True, help="Of classic datasets: which half is the input.")
-@click.option("--csv", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Write the figures of every image here.")
+@click.option(
+    "--direction",
+    type=click.Choice(["AtoB", "BtoA"]),
+    default="AtoB",
+    show_default=True,
+    help="Of classic datasets: which half is the input.",
+)
+@click.option(
+    "--csv", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Write the figures of every image here."
+)
 @click.option("--sheet", type=click.Path(path_type=Path), default=None, metavar="FILE.png", help="Write a contact sheet here.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(model: str, dataset: Path, split: str, direction: str, csv: Path | None, sheet: Path | None, as_json: bool) -> int:

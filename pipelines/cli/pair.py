@@ -17,8 +17,17 @@ from pipelines.cli.terminal import Progress
 @click.option("--resize", is_flag=True, help="Bring images of another size to S × S; without it they are rejected.")
 @dataset_options
 def command(
-    a_dir: Path, b_dir: Path, dataset: Path, resize: bool, size: int, split: str, group_by: str | None, seed: int,
-    workers: int | None, fresh: bool, as_json: bool,
+    a_dir: Path,
+    b_dir: Path,
+    dataset: Path,
+    resize: bool,
+    size: int,
+    split: str,
+    group_by: str | None,
+    seed: int,
+    workers: int | None,
+    fresh: bool,
+    as_json: bool,
 ) -> int:
     """Make DATASET from the inputs in A_DIR and the originals in B_DIR.
 

@@ -13,14 +13,32 @@ from pipelines.cli.terminal import Progress, emit_json
 @click.argument("model")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--input", "input_kind", type=click.Choice(["photo", "crop", "pair"]), default=None,
-              help="What the files show. crop: one face crop. pair: A|B side by side; A is restored, B is compared with. "
-              "photo (the default): a whole photo; not built yet. The files of a dataset are known to be pairs.")
-@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), default="AtoB", show_default=True, help="Of pairs: which half is the input.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True,
-              help="What of a dataset is restored, where INPUT is its folder.")
+@click.option(
+    "--input",
+    "input_kind",
+    type=click.Choice(["photo", "crop", "pair"]),
+    default=None,
+    help="What the files show. crop: one face crop. pair: A|B side by side; A is restored, B is compared with. "
+    "photo (the default): a whole photo; not built yet. The files of a dataset are known to be pairs.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(["AtoB", "BtoA"]),
+    default="AtoB",
+    show_default=True,
+    help="Of pairs: which half is the input.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    default="test",
+    show_default=True,
+    help="What of a dataset is restored, where INPUT is its folder.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
-def command(model: str, inputs: tuple[Path, ...], output: Path, input_kind: str | None, direction: str, split: str, as_json: bool) -> int:
+def command(
+    model: str, inputs: tuple[Path, ...], output: Path, input_kind: str | None, direction: str, split: str, as_json: bool
+) -> int:
     """Restore the files and folders INPUT... with MODEL into the folder OUTPUT.
 
     MODEL is a run folder, a model.onnx, or the name of a model that ships. Folders are mirrored below OUTPUT; names, sizes

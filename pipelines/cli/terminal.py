@@ -28,7 +28,9 @@ class Progress:
             return
         self.last_shown = now
         speed = (done - self.first) / max(now - self.start, 1e-6)
-        line = f"{self.what}: {done}/{total} {self.unit}, {speed:.1f} {self.unit}/s, {clock((total - done) / max(speed, 1e-6))} left"
+        line = (
+            f"{self.what}: {done}/{total} {self.unit}, {speed:.1f} {self.unit}/s, {clock((total - done) / max(speed, 1e-6))} left"
+        )
         if self.live:
             click.echo(f"\r{line}\033[K", err=True, nl=done >= total)
         else:

@@ -18,24 +18,64 @@ if TYPE_CHECKING:
 @click.command("train", short_help="Train a model on a dataset; the same command resumes.")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--preset", type=click.Choice(list(PRESETS)), default="article", show_default=True,
-              help="What is trained. article: the recipe this project began with. paper: pix2pix as published. tiny: small and quick.")
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default="article",
+    show_default=True,
+    help="What is trained. article: the recipe this project began with. paper: pix2pix as published. tiny: small and quick.",
+)
 @click.option("--steps", default=5000, show_default=True, type=click.IntRange(1), help="Updates in all.")
 @click.option("--batch", default=None, type=click.IntRange(1), metavar="N", help="Pairs a step; the preset's own by default.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights, the order and the augmentation.")
-@click.option("--updates", type=click.Choice(["fused", "article"]), default="fused", show_default=True,
-              help="fused: both networks in one pass. article: the printed loop, three updates a step.")
-@click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16"]), default="float32", show_default=True,
-              help="mixed_bfloat16 is about twice as fast where the processor knows it.")
-@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), default="AtoB", show_default=True,
-              help="BtoA for datasets of other programs that hold the input on the right.")
+@click.option(
+    "--updates",
+    type=click.Choice(["fused", "article"]),
+    default="fused",
+    show_default=True,
+    help="fused: both networks in one pass. article: the printed loop, three updates a step.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "mixed_bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="mixed_bfloat16 is about twice as fast where the processor knows it.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(["AtoB", "BtoA"]),
+    default="AtoB",
+    show_default=True,
+    help="BtoA for datasets of other programs that hold the input on the right.",
+)
 @click.option("--val-images", default=64, show_default=True, type=click.IntRange(1), help="Validation images, chosen by hash.")
-@click.option("--val-every", default=250, show_default=True, type=click.IntRange(1), metavar="STEPS", help="Steps between validations.")
-@click.option("--checkpoint-every", default=250, show_default=True, type=click.IntRange(1), metavar="STEPS", help="Steps between checkpoints.")
+@click.option(
+    "--val-every", default=250, show_default=True, type=click.IntRange(1), metavar="STEPS", help="Steps between validations."
+)
+@click.option(
+    "--checkpoint-every",
+    default=250,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="STEPS",
+    help="Steps between checkpoints.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
-    dataset: Path, run: Path, preset: str, steps: int, batch: int | None, seed: int, updates: str, precision: str,
-    direction: str, val_images: int, val_every: int, checkpoint_every: int, as_json: bool,
+    dataset: Path,
+    run: Path,
+    preset: str,
+    steps: int,
+    batch: int | None,
+    seed: int,
+    updates: str,
+    precision: str,
+    direction: str,
+    val_images: int,
+    val_every: int,
+    checkpoint_every: int,
+    as_json: bool,
 ) -> int:
     """Train on the train split of DATASET and keep everything in the folder RUN.
 
@@ -75,7 +115,10 @@ class Teller:
         if event.kind == "start":
             spec = event.values["spec"]
             verb = f"going on from step {event.step}" if event.values["resumed"] else "starting"
-            click.echo(f"{verb}: preset {spec.name} at {spec.size}×{spec.size}, batch {spec.batch}, {event.values['pairs']} pairs", err=True)
+            click.echo(
+                f"{verb}: preset {spec.name} at {spec.size}×{spec.size}, batch {spec.batch}, {event.values['pairs']} pairs",
+                err=True,
+            )
             self.since, self.first = time.monotonic(), event.step
         elif event.kind == "note":
             click.echo(f"note: {event.values['text']}", err=True)

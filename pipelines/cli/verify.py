@@ -11,8 +11,14 @@ from pipelines.cli.terminal import emit_json
 
 @click.command("verify", short_help="Check that a dataset is whole and leaks nothing between its splits.")
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--archive", "archives", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
-              help="Also check that the photos of this archive are unchanged; repeat it in the order of the build.")
+@click.option(
+    "--archive",
+    "archives",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Also check that the photos of this archive are unchanged; repeat it in the order of the build.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(dataset: Path, archives: tuple[Path, ...], as_json: bool) -> int:
     """Recompute every hash, count, size, group and split of DATASET, and look for near-duplicates across splits.
