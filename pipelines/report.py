@@ -92,6 +92,7 @@ class RestoreReport:
 
 
 def check_file(output: Path) -> None:
+    """Raises OutputError where the file `output` exists and was not restored by photomend."""
     try:
         ours = not os.path.lexists(output) or is_marked(output.read_bytes())
     except OSError:
@@ -101,6 +102,7 @@ def check_file(output: Path) -> None:
 
 
 def check_folder(output: Path) -> None:
+    """Raises OutputError where the folder `output` holds something that no earlier job has written."""
     if not os.path.lexists(output):
         return
     if not output.is_dir():

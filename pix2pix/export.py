@@ -195,7 +195,7 @@ def _activation(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
 
 
 def _upsampling(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
-    _require(layer, layer.interpolation == "nearest" and layer.data_format == "channels_last", "nearest interpolation, channels last")
+    _require(layer, layer.interpolation == "nearest", "nearest interpolation")
     scales = nodes.constant([1, 1, *layer.size], f"{layer.name}/scales")
     return nodes.add("Resize", [*inputs, "", scales], layer.name, mode="nearest", nearest_mode="floor",
                      coordinate_transformation_mode="asymmetric")  # fmt: skip

@@ -49,7 +49,7 @@ CONSTANT: dict[str, Any] = {  # what every card says alike
     "format_version": FORMAT_VERSION,
     "kind": "generator",
     "value_range": [-1, 1],
-    "statement": "What this model restores is invented: a plausible guess learned from other photos, not recovered from the input. "
+    "statement": "What this model restores is invented, not recovered: a plausible guess, learned from other photos. "
     "It does not show who or what was there.",
 }
 DEFAULT = {"licence": "not stated", "validation": None}
@@ -62,8 +62,9 @@ def read_card(path: Path) -> dict[str, Any]:
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     """{Keras path: float32 array in Keras shape} of the model file at `path`. Raises ModelFileError."""
+    model = _parse(path, _bytes(path))
     try:
-        return {each.name: numpy_helper.to_array(each).astype(np.float32) for each in _parse(path, _bytes(path)).graph.initializer}
+        return {each.name: numpy_helper.to_array(each).astype(np.float32) for each in model.graph.initializer}
     except (ValueError, TypeError) as error:
         raise ModelFileError(f"{path} is damaged, a weight in it cannot be read ({error}): copy it again") from error
 
@@ -134,7 +135,7 @@ def _card(path: Path, model: Any) -> dict[str, Any]:
         raise ModelFileError(f"the card of {path} is damaged ({error}): copy it again") from error
     if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
         found = card.get("format_version") if isinstance(card, dict) else None
-        raise ModelFileError(f"{path} is of format version {found}, but this photomend reads {FORMAT_VERSION}: install a newer one")
+        raise ModelFileError(f"{path} is of format version {found}, this photomend reads {FORMAT_VERSION}: install a newer one")
     if missing := sorted(CARD.keys() - card.keys()):
         raise ModelFileError(f"the card of {path} lacks {', '.join(missing)}: export the model again")
     return card

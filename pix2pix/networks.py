@@ -125,7 +125,7 @@ def _transposed_unet(spec: Spec, precision: str) -> Any:
 
 
 def _residual(spec: Spec, precision: str) -> Any:
-    """A + correction, clipped to [-1, 1]. The correction is a small U-Net of residual blocks at 1/4 of the size and below.
+    """A + correction, clipped to [-1, 1]. The correction is a small U-Net of residual blocks at 1/2 of the size and below.
 
     Its last layer starts at zero, so training starts from A itself. No statistics of the batch are used anywhere.
     """
@@ -139,11 +139,12 @@ def _residual(spec: Spec, precision: str) -> Any:
             y = layers.Activation("silu", dtype=precision, name=f"{name}_{block}_act_2")(y)
             if spec.generator.dropout:
                 y = layers.Dropout(spec.generator.dropout, dtype=precision, name=f"{name}_{block}_drop")(y)
-            y = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros", dtype=precision, name=f"{name}_{block}_conv_2")(y)
+            y = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros", dtype=precision,
+                              name=f"{name}_{block}_conv_2")(y)  # fmt: skip
             x = layers.Add(dtype=precision, name=f"{name}_{block}_add")([x, y])
         return x
 
-    x = layers.Conv2D(filters[0], STEM, strides=STEM, padding="same", dtype=precision, name="stem")(image)  # (N, S/4, S/4, C)
+    x = layers.Conv2D(filters[0], 4, strides=STEM, padding="same", dtype=precision, name="stem")(image)  # (N, S/2, S/2, C)
     x = refine(x, filters[0], "down_1")
     skips = [x]
     for level, width in enumerate(filters[1:], 2):
@@ -156,8 +157,8 @@ def _residual(spec: Spec, precision: str) -> Any:
         x = layers.Add(dtype=precision, name=f"up_{level}_skip")([x, skips[level - 1]])
         x = refine(x, width, f"up_{level}")
     x = layers.Activation("silu", dtype=precision, name="out_act")(x)
-    x = layers.Conv2DTranspose(3, 2 * STEM, strides=STEM, padding="same", kernel_initializer="zeros",
-                               dtype=precision, name="out_conv")(x)  # fmt: skip
+    x = layers.UpSampling2D(STEM, dtype=precision, name="out_double")(x)
+    x = layers.Conv2D(3, 5, padding="same", kernel_initializer="zeros", dtype=precision, name="out_conv")(x)
     x = layers.Add(dtype="float32", name="out_add")([image, x])
     x = layers.Activation("hard_tanh", dtype="float32", name="out_clip")(x)
     return keras.Model(image, x, name="generator")

@@ -18,4 +18,5 @@ def to_uint8(x: NDArray[Any]) -> NDArray[np.uint8]:
 
     Gives back every one of the 256 levels that `to_float` took, after a trip through float16 too.
     """
-    return np.rint(np.clip((x.astype(np.float32) + 1) * 127.5, 0, 255)).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(np.clip((x.astype(np.float32) + 1) * 127.5, 0, 255)).astype(np.uint8)
+    return levels

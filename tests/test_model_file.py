@@ -197,7 +197,7 @@ def test_cards_that_cannot_be_read(path: Path) -> None:
     for text, line in (
         ("{not json", "is damaged"),
         ("[]", "format version None"),
-        (json.dumps({**card, "format_version": 2}), "is of format version 2, but this photomend reads 1"),
+        (json.dumps({**card, "format_version": 2}), "is of format version 2, this photomend reads 1"),
         (json.dumps({key: card[key] for key in card if key != "size"}), "lacks size"),
     ):
         with_card(path, text)

@@ -41,10 +41,11 @@ def images(spec: Spec, count: int = 2, seed: int = 0) -> np.ndarray:
 
 
 def scramble(network: Any, seed: int = 0) -> Any:
-    """`network` with every weight random, so that no zero and no one hides a mistake."""
+    """`network` with every weight random, so that no zero and no one hides a mistake, and no activation overflows."""
     rng = np.random.default_rng(seed)
     for path, weight in weights_by_path(network).items():
-        low, high = (0.5, 1.5) if path.endswith(("gamma", "moving_variance")) else (-0.2, 0.2)
+        reach = np.sqrt(3 / np.prod(weight.shape[:-1])) if path.endswith("kernel") else 0.2
+        low, high = (0.5, 1.5) if path.endswith(("gamma", "moving_variance")) else (-reach, reach)
         weight.assign(rng.uniform(low, high, weight.shape))
     return network
 
