@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's native notices are not for a command's stderr
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports failures of optional parts (no GPU) as errors
 
-import keras
-from keras import layers
-
+from dataset_tools.system import quiet_native
 from pix2pix.spec import STEM, Spec
+
+with quiet_native():
+    import keras
+    from keras import layers
 
 DROPPED = 3  # decoder layers with dropout in the transposed_unet
 

@@ -34,7 +34,7 @@ class Event:
 
     kind: str  # "start" | "step" | "validation" | "note"
     step: int
-    steps: int
+    steps: int  # in all, as far as can be told
     values: Mapping[str, Any]
 
 
@@ -143,7 +143,8 @@ def train_model(
                 means = {name: float(np.mean([row[name] for row in window])) for name in losses}
                 folder.log({"kind": "losses", "step": done, "losses": means, "time": {"seconds": round(seconds, 3)}})
                 window = []
-            tell(Event("step", done, steps, losses))
+            within = done + int((max_seconds - seconds) * (done - start) / seconds) if max_seconds < math.inf else steps
+            tell(Event("step", done, max(done, min(steps, within)), losses))
             if stopper.asked:
                 save(done)
                 break
