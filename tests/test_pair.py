@@ -48,8 +48,10 @@ def test_what_has_no_partner_is_a_row_with_its_reason(write_photos, tmp_path: Pa
     assert told == {
         "in/1.png": ("kept", None), "out/1.png": ("kept", None),
         "in/only_a.png": ("rejected", "no_partner"), "out/only_b.png": ("rejected", "no_partner"),
-        "in/two.png": ("rejected", "ambiguous"), "in/two.jpg": ("rejected", "ambiguous"), "out/two.png": ("rejected", "ambiguous"),
-        "in/broken.png": ("failed", "truncated"), "out/broken.png": ("rejected", "partner_failed"),
+        "in/two.png": ("rejected", "ambiguous"),
+        "in/two.jpg": ("rejected", "ambiguous"), "out/two.png": ("rejected", "ambiguous"),
+        "in/broken.png": ("failed", "truncated"),
+        "out/broken.png": ("rejected", "partner_failed"),
         "in/small.png": ("rejected", "wrong_size"), "out/small.png": ("rejected", "wrong_size"),
         "in/mixed.png": ("rejected", "sizes_differ"), "out/mixed.png": ("rejected", "sizes_differ"),
     }  # fmt: skip

@@ -33,6 +33,11 @@ def test_the_environment_can_say_where(tmp_path: Path, monkeypatch: pytest.Monke
         resources.path("samples")
 
 
+def pip(command: str, *arguments: str, python: str = sys.executable) -> None:
+    options = ["--quiet", "--no-deps", "--disable-pip-version-check"]
+    subprocess.run([python, "-m", "pip", command, *options, *arguments], check=True, capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel made from a copy of the sources, so that the checkout stays clean."""
@@ -41,8 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "build", "dist", "demo", "runs", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, folder / "source", ignore=ignored)
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check",
-                    "-w", str(folder), str(folder / "source")], check=True, capture_output=True)  # fmt: skip
+    pip("wheel", "--no-build-isolation", "-w", str(folder), str(folder / "source"))
     (found,) = folder.glob("photomend-*.whl")
     return found
 
@@ -63,11 +67,7 @@ def finds_models(python: str, environment: dict[str, str], cwd: Path) -> str:
 def test_a_wheel_in_its_own_environment_finds_what_ships(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(wheel)],
-        check=True,
-        capture_output=True,
-    )
+    pip("install", str(wheel), python=python)
     (site,) = (tmp_path / "venv").glob("lib/python3*/site-packages")
     (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     told = finds_models(python, {}, tmp_path)
@@ -78,7 +78,6 @@ def test_a_wheel_in_its_own_environment_finds_what_ships(wheel: Path, tmp_path: 
 @pytest.mark.slow
 def test_pip_install_target_finds_what_ships(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target", str(target), str(wheel)],
-                   check=True, capture_output=True)  # fmt: skip
+    pip("install", "--target", str(target), str(wheel))
     told = finds_models(sys.executable, {"PYTHONPATH": str(target)}, tmp_path)
     assert told.split() == [f"{target}/share/photomend/models", f"{target}/dataset_tools/__init__.py"]

@@ -48,7 +48,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(run: RunFolder, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(h5py.Group, "create_dataset", full)
-    with pytest.raises(OutputError, match="no room left on the disk to write .*step-000010: free some space"):
+    with pytest.raises(OutputError, match=r"no room left on the disk to write .*step-000010: free some space"):
         run.save(10, arrays(2), None)
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-000005"]
     assert np.array_equal(run.load(5)["generator/a/kernel"], arrays(1)["generator/a/kernel"])
@@ -58,7 +58,7 @@ def test_a_damaged_checkpoint_is_said(run: RunFolder) -> None:
     run.save(5, arrays(1), None)
     path = run.checkpoints / "step-000005" / "weights.h5"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(RunError, match="is damaged .* delete its folder to go on from the one before"):
+    with pytest.raises(RunError, match=r"is damaged .* delete its folder to go on from the one before"):
         run.load(5)
 
 
@@ -82,7 +82,7 @@ def test_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
 
 
 def test_two_trainings_at_once(run: RunFolder) -> None:
-    with run.lock(), pytest.raises(FolderBusy, match="the run .* is in use"), run.lock():
+    with run.lock(), pytest.raises(FolderBusy, match=r"the run .* is in use"), run.lock():
         pass
 
 

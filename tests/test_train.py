@@ -169,7 +169,8 @@ def test_validation_images_are_chosen_by_name_not_by_order(dataset: Path) -> Non
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_interrupted_training_goes_on(dataset: Path, tmp_path: Path, number: int, code: int) -> None:
     command = [sys.executable, "-c", "from pipelines.cli import main; main()", "train", str(dataset), str(tmp_path / "run"),
-               "--preset", "tiny", "--batch", "2", "--val-images", "2", "--checkpoint-every", "5", "--val-every", "1000000", "--steps"]  # fmt: skip
+               "--preset", "tiny", "--batch", "2", "--val-images", "2", "--checkpoint-every", "5",
+               "--val-every", "1000000", "--steps"]  # fmt: skip
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     process = subprocess.Popen([*command, "1000000"], stderr=subprocess.PIPE, text=True, env=environment)
     while not (tmp_path / "run" / "checkpoints" / "step-000010").exists() and process.poll() is None:
