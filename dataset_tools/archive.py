@@ -122,11 +122,11 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def group_rule(text: str | None) -> Callable[[str], str | None]:
+def group_rule(text: str | None, prefix: str = "") -> Callable[[str], str | None]:
     """The rule of --group-by: a function from a source's name to the key of its group, None where it has none.
 
     "folder" groups by the photo's parent folder; anything else is a regular expression searched in the name, whose
-    groups (or whole match, where it has none) are the key.
+    groups (or whole match, where it has none) are the key. `prefix` of a name is not looked at.
 
     Raises:
         UsageError: not a regular expression.
@@ -134,14 +134,14 @@ def group_rule(text: str | None) -> Callable[[str], str | None]:
     if text is None:
         return lambda name: None
     if text == "folder":
-        return lambda name: name.rpartition("/")[0]
+        return lambda name: name.removeprefix(prefix).rpartition("/")[0]
     try:
         pattern = re.compile(text)
     except re.error as error:
         raise UsageError(f"--group-by {text!r} is neither 'folder' nor a regular expression ({error})") from error
 
     def key(name: str) -> str | None:
-        found = pattern.search(name)
+        found = pattern.search(name.removeprefix(prefix))
         if not found:
             return None
         return "\n".join(part or "" for part in found.groups()) if pattern.groups else found.group(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def pair_dataset(
     check_apart((a_folder, b_folder), dataset)
     if a_folder.resolve() == b_folder.resolve():
         raise UsageError(f"A_DIR and B_DIR are the same folder {a_folder}: give the degraded photos and the originals")
-    rule = _without_label(group_rule(recipe.group_by), labels((a_folder, b_folder)))
+    rule = group_rule(recipe.group_by, f"{labels((a_folder, b_folder))[1]}/")  # the path inside B_DIR decides
     sources, linked = walk((a_folder, b_folder))
     by_key: dict[bytes, list[Source]] = defaultdict(list)
     for source in sources:
@@ -71,9 +70,3 @@ def _without_suffix(relative: bytes) -> bytes:
     folder, slash, name = relative.rpartition(b"/")
     stem, dot, _ = name.rpartition(b".")
     return folder + slash + (stem if dot and stem else name)
-
-
-def _without_label(rule: Callable[[str], str | None], names: list[str]) -> Callable[[str], str | None]:
-    """The group rule sees the path inside its folder, not the folder's own name, which is the same for all of B."""
-    prefix = f"{names[1]}/"
-    return lambda name: rule(name.removeprefix(prefix))

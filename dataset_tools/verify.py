@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dataset_tools import image_io, pairs
-from dataset_tools.archive import decode_name, labels, sha256
+from dataset_tools.archive import decode_name, group_rule, labels, sha256
 from dataset_tools.errors import PhotomendError
-from dataset_tools.groups import SPLITS, near_pairs, parse_split, perceptual_hash, split_of
+from dataset_tools.groups import SPLITS, Member, assign, near_pairs, parse_split, perceptual_hash, split_of
 from dataset_tools.manifest import Row, count, manifest_text, metadata_text, open_dataset, read_rows
 
 
@@ -18,8 +18,8 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
     """Everything that is wrong with the dataset in `folder`, one line each; empty where all is well.
 
     Checks that every pair has its recorded hash and its size S × 2S, that no file is missing or unknown, that counts and
-    metadata follow from the rows, that each group lies in one split and where its key puts it, and that no B half is a
-    near-duplicate of one in another split. With `archives`, in the order of the build, also that the photos are unchanged.
+    metadata follow from the rows, that each group lies in one split and where its key puts it, that no photos that belong
+    together are apart, and that no B half is a near-duplicate of one in another split. With `archives`, in the order of the build, also that the photos are unchanged.
 
     Raises:
         DatasetError: it is no dataset of photomend at all.
@@ -30,6 +30,7 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
     info, rows = dataset.info, list(read_rows(folder / "manifest.jsonl"))
     problems = list(_tables(folder, info, rows))
     problems += _splits(info, rows)
+    problems += _ties(info, rows)
     problems += _files(folder, info["size"], rows)
     if archives:
         problems += _sources(rows, archives)
@@ -62,10 +63,26 @@ def _splits(info: Row, rows: list[Row]) -> Iterator[str]:
         expected = split_of(group, info["seed"], parse_split(info["recipe"]["split"]))
         if found != {expected}:
             yield f"group {group[:12]} lies in {' and '.join(sorted(found))}, its key puts it in {expected}"
-    shared = Counter((row["sha256"], row["split"]) for row in rows if row["kind"] == "photo" and row["split"])
-    for content, number in Counter(content for content, _ in shared).items():
-        if number > 1:
-            yield f"photos with the same content {content[:12]} lie in different splits"
+
+
+def _ties(info: Row, rows: list[Row]) -> Iterator[str]:
+    """Photos that must not be apart: the same content, near-duplicates, one --group-by key."""
+    recipe = info["recipe"]
+    rule = group_rule(recipe["group_by"], f"{info['archives'][1]}/" if recipe["made_by"] == "pair" else "")
+    kept: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["status"] == "kept":
+            kept[row["source"]].append(row)
+    photos = [found for found in kept.values() if len(found) > 1]  # a photo and its crops
+    hashes = [tuple(row["phash"] for row in found) for found in photos]
+    members = [Member(found[0]["sha256"], own, rule(found[0]["source"])) for found, own in zip(photos, hashes, strict=True)]
+    together = defaultdict(list)
+    for found, place in zip(photos, assign(members, info["seed"], parse_split(recipe["split"])), strict=True):
+        together[place.group].append(found[0])
+    for tied in together.values():
+        other = next((row for row in tied if row["split"] != tied[0]["split"]), None)
+        if other:
+            yield f"{tied[0]['source']} and {other['source']} belong together, but lie in {tied[0]['split']} and {other['split']}"
 
 
 def _files(folder: Path, size: int, rows: list[Row]) -> Iterator[str]:

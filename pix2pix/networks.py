@@ -125,38 +125,39 @@ def _transposed_unet(spec: Spec, precision: str) -> Any:
     return keras.Model(image, x, name="generator")
 
 
+def _refined(spec: Spec, precision: str, x: Any, width: int, name: str) -> Any:
+    """Residual blocks: x + conv(dropout(silu(conv(silu(x))))), 3×3, each the identity at first."""
+    for block in range(1, spec.generator.blocks + 1):
+        y = layers.Activation("silu", dtype=precision, name=f"{name}_{block}_act_1")(x)
+        y = layers.Conv2D(width, 3, padding="same", dtype=precision, name=f"{name}_{block}_conv_1")(y)
+        y = layers.Activation("silu", dtype=precision, name=f"{name}_{block}_act_2")(y)
+        if spec.generator.dropout:
+            y = layers.Dropout(spec.generator.dropout, dtype=precision, name=f"{name}_{block}_drop")(y)
+        y = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros", dtype=precision,
+                          name=f"{name}_{block}_conv_2")(y)  # fmt: skip
+        x = layers.Add(dtype=precision, name=f"{name}_{block}_add")([x, y])
+    return x
+
+
 def _residual(spec: Spec, precision: str) -> Any:
     """A + correction, clipped to [-1, 1]. The correction is a small U-Net of residual blocks at 1/2 of the size and below.
 
     Its last layer starts at zero, so training starts from A itself. No statistics of the batch are used anywhere.
     """
-    filters, blocks = spec.generator.filters, spec.generator.blocks
+    filters = spec.generator.filters
     image = layers.Input((None, None, 3), name="image")
-
-    def refine(x: Any, width: int, name: str) -> Any:
-        for block in range(1, blocks + 1):
-            y = layers.Activation("silu", dtype=precision, name=f"{name}_{block}_act_1")(x)
-            y = layers.Conv2D(width, 3, padding="same", dtype=precision, name=f"{name}_{block}_conv_1")(y)
-            y = layers.Activation("silu", dtype=precision, name=f"{name}_{block}_act_2")(y)
-            if spec.generator.dropout:
-                y = layers.Dropout(spec.generator.dropout, dtype=precision, name=f"{name}_{block}_drop")(y)
-            y = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros", dtype=precision,
-                              name=f"{name}_{block}_conv_2")(y)  # fmt: skip
-            x = layers.Add(dtype=precision, name=f"{name}_{block}_add")([x, y])
-        return x
-
     x = layers.Conv2D(filters[0], 4, strides=STEM, padding="same", dtype=precision, name="stem")(image)  # (N, S/2, S/2, C)
-    x = refine(x, filters[0], "down_1")
+    x = _refined(spec, precision, x, filters[0], "down_1")
     skips = [x]
     for level, width in enumerate(filters[1:], 2):
         x = layers.Conv2D(width, 4, strides=2, padding="same", dtype=precision, name=f"down_{level}_half")(x)
-        x = refine(x, width, f"down_{level}")
+        x = _refined(spec, precision, x, width, f"down_{level}")
         skips.append(x)
     for level, width in reversed(list(enumerate(filters[:-1], 1))):
         x = layers.Conv2D(width, 3, padding="same", dtype=precision, name=f"up_{level}_conv")(x)
         x = layers.UpSampling2D(2, dtype=precision, name=f"up_{level}_double")(x)
         x = layers.Add(dtype=precision, name=f"up_{level}_skip")([x, skips[level - 1]])
-        x = refine(x, width, f"up_{level}")
+        x = _refined(spec, precision, x, width, f"up_{level}")
     x = layers.Activation("silu", dtype=precision, name="out_act")(x)
     x = layers.UpSampling2D(STEM, dtype=precision, name="out_double")(x)
     x = layers.Conv2D(3, 5, padding="same", kernel_initializer="zeros", dtype=precision, name="out_conv")(x)

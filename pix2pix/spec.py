@@ -64,7 +64,9 @@ class Spec:
         _one_of("adversarial loss", self.adversarial, ADVERSARIAL)
         if self.size < self.minimum or self.size % self.stride:
             raise UsageError(
-                f"{self.name} cannot take size {self.size}: it must be a multiple of {self.stride}, {self.minimum} or more"
+                f"{self.name} cannot take size {self.size}: it must be a multiple of {self.stride}, {self.minimum} or more; "
+                f"build the dataset with --size {max(self.minimum, -(-self.size // self.stride) * self.stride)}, "
+                "or take another --preset"
             )
 
     @property

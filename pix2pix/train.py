@@ -124,7 +124,7 @@ def train_model(
 
         def save(step: int) -> None:
             best = folder.best()
-            arrays = {name: np.asarray(value) for name, value in model.variables_by_path().items()}
+            arrays = {name: np.asarray(value).copy() for name, value in model.variables_by_path().items()}
             folder.save(step, arrays, best["step"] if best else None)
 
         # --- the loop

@@ -81,6 +81,17 @@ def test_a_group_over_two_splits(built: Path) -> None:
     assert any("is split over train and val" in line for line in verify_dataset(built))
 
 
+def test_photos_that_belong_together_in_two_splits(built: Path) -> None:
+    def change(rows: list[dict]) -> None:
+        kept = {row["split"]: row for row in rows if row["kind"] == "photo"}
+        kept["test"]["phash"] = kept["train"]["phash"]
+
+    edit(built, change)
+    assert any(
+        "belong together, but lie in train and test" in line or "in test and train" in line for line in verify_dataset(built)
+    )
+
+
 def test_a_planted_leak(built: Path) -> None:
     """A photo of the test split, mirrored and re-encoded, put in the place of a training pair with its books cooked."""
     _, b = pairs.split(image_io.read(some_pair(built, "test")).rgb8)
