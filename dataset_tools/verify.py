@@ -19,7 +19,8 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
 
     Checks that every pair has its recorded hash and its size S × 2S, that no file is missing or unknown, that counts and
     metadata follow from the rows, that each group lies in one split and where its key puts it, that no photos that belong
-    together are apart, and that no B half is a near-duplicate of one in another split. With `archives`, in the order of the build, also that the photos are unchanged.
+    together are apart, and that no B half is a near-duplicate of one in another split. With `archives`, in the order of
+    the build, also that the photos are unchanged.
 
     Raises:
         DatasetError: it is no dataset of photomend at all.
