@@ -46,7 +46,7 @@ def labels(archives: Sequence[Path]) -> list[str]:
     seen: Counter[str] = Counter()
     names = []
     for archive in archives:
-        base = encode_name(os.fsencode(archive.resolve().name or "archive"))
+        base = encode_name(os.fsencode(os.path.basename(os.path.realpath(archive)) or "archive"))
         seen[base] += 1
         names.append(base if seen[base] == 1 else f"{base}-{seen[base]}")
     if len(set(names)) < len(names):

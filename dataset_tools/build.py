@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_tools import files, groups
-from dataset_tools.archive import group_rule, labels, walk
+from dataset_tools.archive import Source, group_rule, labels, walk
 from dataset_tools.engines import Work, WorkerDied, default_workers, run_local
 from dataset_tools.errors import DatasetError, OutputError, UsageError, output_error
 from dataset_tools.groups import SPLITS, Member
-from dataset_tools.journal import Job, Journal
-from dataset_tools.manifest import STATE, Row, count, is_dataset, photo_row, publish, read_rows
+from dataset_tools.journal import Job, Journal, Watched
+from dataset_tools.manifest import STATE, Row, count, is_dataset, is_pair, photo_row, publish, read_rows
 from dataset_tools.staging import PhotoStager, Recipe, detector_record
 
 Progress = Callable[[int, int], None]  # (jobs done, jobs in all)
@@ -87,7 +86,7 @@ def run(
 ) -> BuildReport:  # fmt: skip
     """Stages every job that is not known yet, then finishes the folder. The caller holds its lock."""
     start = time.perf_counter()
-    journal = Journal(dataset)
+    journal = Journal(dataset, {"versions": _versions(), "detector": info["detector"]})
     results: dict[Job, list[Row]] = {}
     todo = []
     for job in jobs:
@@ -97,16 +96,20 @@ def run(
         else:
             results[job] = known
     reused = sum(map(len, jobs)) - sum(map(len, todo))
-    for job, rows in run_local(work, todo, min(workers, max(1, len(todo) // 8))):
-        if isinstance(rows, WorkerDied):
-            rows = [photo_row(source.name, None, "failed", "worker_died") for source in job]
-        journal.add(job, rows)
+    here = workers == 1 and not any(map(journal.died, todo))
+    for job, result in run_local(Watched(work), todo, max(1, min(workers, len(todo) // 8)), here=here):
+        rows, stats = result if not isinstance(result, WorkerDied) else (list(map(_died, job)), None)
+        journal.add(job, rows, stats)
         results[job] = rows
         if progress:
             progress(len(results), len(jobs))
     counts, vanished = finish(dataset, jobs, results, info, rule)
     journal.compact(jobs)
     return BuildReport(dataset, counts, reused, time.perf_counter() - start, vanished)
+
+
+def _died(source: Source) -> Row:
+    return photo_row(source.name, None, "failed", "worker_died", detail="the process that worked on it died twice")
 
 
 def finish(
@@ -131,7 +134,7 @@ def finish(
     info = {**info, "versions": _versions(), "counts": counts}
     before.withdraw()
     try:
-        _move_pairs(dataset, rows, before.pairs())
+        _move_pairs(dataset, rows)
     except OSError as error:
         raise output_error(error, dataset) from error
     publish(dataset, info, rows)
@@ -145,7 +148,6 @@ class PublishedBefore:
     def __init__(self, dataset: Path):
         self.dataset = dataset
         self.aside = dataset / STATE / "manifest.jsonl"
-        self.discarded = dataset / STATE / "discarded.jsonl"  # what --fresh gave up: its groups are forgotten, its pairs go
         published = (dataset / "dataset.json").exists() and (dataset / "manifest.jsonl").exists()
         place = dataset / "manifest.jsonl" if published else self.aside
         self.rows = list(read_rows(place)) if place.exists() else []
@@ -157,23 +159,14 @@ class PublishedBefore:
                 os.replace(self.dataset / "manifest.jsonl", self.aside)
             (self.dataset / "dataset.json").unlink()
 
-    def pairs(self) -> set[str]:
-        """Every pair that any of the manifests names: the ones that may be removed when they are no longer meant."""
-        places = (self.dataset / "manifest.jsonl", self.aside, self.discarded)
-        return {row["pair"] for place in places if place.exists() for row in read_rows(place) if row.get("pair")}
-
     def forget(self) -> None:
+        """The new manifest is whole: this one has served."""
         self.aside.unlink(missing_ok=True)
-        self.discarded.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Forgets groups and splits (--fresh), but not which pairs are ours to remove."""
-        self.withdraw()
-        with open(self.discarded, "a", encoding="utf-8") as handle:
-            for place in (self.dataset / "manifest.jsonl", self.aside):
-                if place.exists():
-                    handle.write(place.read_text("utf-8"))
-                    place.unlink()
+        """Forgets groups and splits (--fresh)."""
+        for path in (self.dataset / "dataset.json", self.dataset / "manifest.jsonl", self.aside):
+            path.unlink(missing_ok=True)
 
 
 def _placed(
@@ -201,18 +194,22 @@ def _placed(
     return [row for rows in per_job for row in rows]
 
 
-def _move_pairs(dataset: Path, rows: Sequence[Row], before: set[str]) -> None:
-    """Staged pairs to their splits; pairs that an earlier manifest named and this one does not are removed."""
+def _move_pairs(dataset: Path, rows: Sequence[Row]) -> None:
+    """Every pair to its split, from staging or from where an interrupted finishing step had put it; the rest is removed."""
     wanted = {row["pair"] for row in rows if row.get("pair")}
     for split in SPLITS:
         (dataset / split).mkdir(exist_ok=True)
+    present = {f"{split}/{name}" for split in SPLITS for name in os.listdir(dataset / split) if is_pair(f"{split}/{name}")}
+    elsewhere = {pair.partition("/")[2]: pair for pair in present - wanted}
     for pair in sorted(wanted):
-        staged = dataset / STATE / "staging" / pair.partition("/")[2]
+        name = pair.partition("/")[2]
+        staged = dataset / STATE / "staging" / name
         if staged.exists():
             os.replace(staged, dataset / pair)
-    for pair in before - wanted:
-        if re.fullmatch(r"(train|val|test)/[A-Za-z0-9_-]+\.png", pair):
-            (dataset / pair).unlink(missing_ok=True)
+        elif pair not in present:
+            os.replace(dataset / elsewhere[name], dataset / pair)
+    for pair in present - wanted:
+        (dataset / pair).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -253,9 +250,9 @@ def _check_recipe(dataset: Path, recipe: Row) -> None:
 
 def check_apart(archives: Sequence[Path], dataset: Path) -> None:
     """Raises UsageError where the dataset would lie inside an archive, or an archive inside the dataset."""
-    target = dataset.resolve()
+    target = Path(os.path.realpath(dataset))
     for archive in archives:
-        place = archive.resolve()
+        place = Path(os.path.realpath(archive))
         if target == place or place in target.parents:
             raise UsageError(f"the dataset {dataset} would lie inside the archive {archive}: give a folder outside of it")
         if target in place.parents:

@@ -7,7 +7,7 @@ A group is a connected component of: the same content, near-duplicates by percep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,34 +22,40 @@ SPLITS = ("train", "val", "test")
 # Bits of 256 that near-duplicates may differ in. On 1,670 portraits re-encoded twins differ by 0 to 20, and no two other
 # photos by fewer than 66.
 NEAR_BITS = 40
+FLAT = 2.0  # grey levels: an image of less deviation has no structure that a hash could hold
 
 
 def perceptual_hash(rgb: np.ndarray) -> str:
     """256-bit DCT hash (pHash, Zauner 2010) of an image and of its mirror image, as 2 × 64 hex digits.
+
+    "" for an image of nearly one colour: its hash would be noise, and all such images would look alike.
 
     Args:
         rgb: (H, W, 3) uint8.
     """
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(gray, (64, 64), interpolation=cv2.INTER_AREA)
+    if small.std() < FLAT:
+        return ""
     return "".join(str(imagehash.phash(Image.fromarray(view), hash_size=16)) for view in (small, np.fliplr(small).copy()))
 
 
-def near_pairs(hashes: Sequence[str]) -> list[tuple[int, int]]:
-    """The pairs (i, j), i < j, whose hashes differ in at most NEAR_BITS bits, one of the two mirrored or not."""
-    if not hashes:
-        return []
-    words = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=">u8").astype(np.uint64).reshape(len(hashes), 2, 4)
+def near_hashes(hashes: Iterable[str]) -> dict[str, set[str]]:
+    """For each hash those that differ from it in at most NEAR_BITS bits, one of the two mirrored or not; itself among them."""
+    unique = sorted(set(hashes) - {""})
+    near: dict[str, set[str]] = {text: {text} for text in unique}
+    if not unique:
+        return near
+    words = np.frombuffer(bytes.fromhex("".join(unique)), dtype=">u8").astype(np.uint64).reshape(len(unique), 2, 4)
     plain = words[:, 0]
-    pairs = []
-    step = max(1, 4_000_000 // len(hashes))  # rows a block, so that a block needs some 100 MB
-    for start in range(0, len(hashes), step):
+    step = max(1, 4_000_000 // len(unique))  # rows a block, so that a block needs some 100 MB
+    for start in range(0, len(unique), step):
         rows = words[start : start + step]
         best = np.minimum(*(np.bitwise_count(rows[:, side, None] ^ plain[None]).sum(-1, dtype=np.uint16) for side in (0, 1)))
         for i, j in np.argwhere(best <= NEAR_BITS):
-            if start + i < j:
-                pairs.append((int(start + i), int(j)))
-    return pairs
+            near[unique[start + i]].add(unique[j])
+            near[unique[j]].add(unique[start + i])
+    return near
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Place:
 def parse_split(text: str) -> tuple[int, int, int]:
     """ "80/10/10" -> (80, 10, 10): shares of train, val and test that add up to 100. Raises UsageError."""
     parts = text.split("/")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts) or sum(map(int, parts)) != 100:
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts) or sum(map(int, parts)) != 100:
         raise UsageError(f"--split {text!r}: give three whole shares that add up to 100, such as 80/10/10")
     train, val, test = map(int, parts)
     return train, val, test
@@ -109,17 +115,6 @@ class _Components:
             self.before[one] |= self.before[other]
 
 
-def _near_neighbours(members: Sequence[Member]) -> dict[int, set[int]]:
-    owners = [index for index, member in enumerate(members) for _ in member.hashes]
-    neighbours: dict[int, set[int]] = {}
-    for i, j in near_pairs([text for member in members for text in member.hashes]):
-        one, other = owners[i], owners[j]
-        if one != other:
-            neighbours.setdefault(one, set()).add(other)
-            neighbours.setdefault(other, set()).add(one)
-    return neighbours
-
-
 def assign(members: Sequence[Member], seed: int, shares: Sequence[int]) -> list[Place]:
     """The group and split of each member, in the order given (which must be the manifest's, so that builds agree).
 
@@ -127,23 +122,20 @@ def assign(members: Sequence[Member], seed: int, shares: Sequence[int]) -> list[
     would tie groups of different splits together is given no place, so that no split leaks into another.
     """
     components = _Components(members)
-    neighbours = _near_neighbours(members)
-    holders: dict[tuple[str, str], set[int]] = {}  # what equal members share -> those that are placed
+    near = near_hashes(text for member in members for text in member.hashes)
+    holders: dict[tuple[str, str], set[int]] = {}  # what placed members have -> the roots of their components
     placed: set[int] = set()
 
-    def ties(member: Member) -> list[tuple[str, str]]:
-        own = [("content", member.sha256)]
-        if member.key is not None:
-            own.append(("key", member.key))
-        if member.before:
-            own.append(("before", member.before[0]))
-        return own
+    def own(member: Member) -> list[tuple[str, str]]:
+        ties = [("content", member.sha256), *(("hash", text) for text in member.hashes if text)]
+        ties += [("key", member.key)] if member.key is not None else []
+        return ties + ([("before", member.before[0])] if member.before else [])
 
     order = sorted(range(len(members)), key=lambda index: members[index].before is None)  # stable: placed ones first
     for index in order:
         member = members[index]
-        linked = {components.find(other) for other in neighbours.get(index, set()) & placed}
-        linked |= {components.find(other) for tie in ties(member) for other in holders.get(tie, ())}
+        ties = own(member) + [("hash", other) for text in member.hashes if text for other in near[text]]
+        linked = {components.find(root) for tie in ties for root in holders.get(tie, ())}
         splits = {before[1] for root in linked for before in components.before[root]}
         if member.before:  # it stays; it is tied only to what shares its split already
             linked = {root for root in linked if {b[1] for b in components.before[root]} <= {member.before[1]}}
@@ -152,11 +144,12 @@ def assign(members: Sequence[Member], seed: int, shares: Sequence[int]) -> list[
         for root in linked:
             components.union(root, index)
         placed.add(index)
-        for tie in ties(member):
+        for tie in own(member):
             holders.setdefault(tie, set()).add(components.find(index))
-
-    return [_place(member, index, components, seed, shares) if index in placed else Place(None, None)
-            for index, member in enumerate(members)]  # fmt: skip
+    return [
+        _place(member, index, components, seed, shares) if index in placed else Place(None, None)
+        for index, member in enumerate(members)
+    ]
 
 
 def _place(member: Member, index: int, components: _Components, seed: int, shares: Sequence[int]) -> Place:

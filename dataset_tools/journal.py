@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_tools import files
 from dataset_tools.archive import Source, stat_key
+from dataset_tools.engines import Work
 from dataset_tools.errors import output_error
 from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import STATE, Row
 
 Job = tuple[Source, ...]
+Stats = list[list[int] | None] | None  # [size, time of change] of each file of a job
 
 
 PASSING = {"unreadable", "worker_died", "internal_error"}  # failures that the next build tries again
@@ -28,11 +31,13 @@ class Journal:
     PR_SET_PDEATHSIG and atomic pair files make a lost tail harmless: what is not in the journal is done again.
     """
 
-    def __init__(self, dataset: Path):
+    def __init__(self, dataset: Path, made_with: Row):
+        """`made_with`: versions and detector. Rows made with others are forgotten, since their bytes could differ."""
         self.path = dataset / STATE / "journal.jsonl"
         self.staging = dataset / STATE / "staging"
         self._entries: dict[str, Row] = {}
         present = {name for folder in (self.staging, *(dataset / split for split in SPLITS)) for name in _names(folder)}
+        _forget_if_made_otherwise(self.path, made_with)
         for entry in self._read():
             if all(row.get("pair") in present for row in entry["rows"] if row["kind"] != "photo" and row["status"] == "kept"):
                 self._entries[entry["job"]] = entry
@@ -55,9 +60,14 @@ class Journal:
         rows: list[Row] = entry["rows"]
         return rows
 
-    def add(self, job: Job, rows: Sequence[Row]) -> None:
-        """Notes a finished job. One write a line, so that a kill loses at most the last one."""
-        entry: Row = {"job": _job_name(job), "stats": _stats(job), "rows": list(rows)}
+    def died(self, job: Job) -> bool:
+        """True where this job's worker died the last time."""
+        entry = self._entries.get(_job_name(job))
+        return entry is not None and any(row["reason"] == "worker_died" for row in entry["rows"])
+
+    def add(self, job: Job, rows: Sequence[Row], stats: Stats) -> None:
+        """Notes a finished job and what its files were when it began. One write, so that a kill loses at most the last line."""
+        entry: Row = {"job": _job_name(job), "stats": stats, "rows": list(rows)}
         try:
             with open(self.path, "a", encoding="utf-8") as handle:
                 handle.write(files.json_line(entry))
@@ -73,6 +83,29 @@ class Journal:
 
 def _job_name(job: Job) -> str:
     return "\n".join(source.name for source in job)
+
+
+@dataclass
+class Watched:
+    """A stager that also tells what the files were before it read them: None where they changed meanwhile (do it again)."""
+
+    work: Work
+
+    def __call__(self, job: Job) -> tuple[list[Row], Stats]:
+        before = _stats(job)
+        rows = self.work(job)
+        return rows, before if _stats(job) == before else None
+
+    def close(self) -> None:
+        self.work.close()
+
+
+def _forget_if_made_otherwise(path: Path, made_with: Row) -> None:
+    note = path.with_name("made_with.json")
+    text = files.json_line(made_with)
+    if not note.exists() or note.read_text("utf-8") != text:
+        path.unlink(missing_ok=True)
+        files.replace_text(note, text)
 
 
 def _stats(job: Job) -> list[list[int] | None]:

@@ -6,6 +6,7 @@ No file of it holds a time, a host, an absolute path or a worker count, so that 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,11 @@ class PairRow:
     source: str
 
 
+def is_pair(name: str) -> bool:
+    """True for the names that `build` gives to pairs ("train/anna-0123456789abcdef-0.png"), and no path out of the folder."""
+    return re.fullmatch(r"(train|val|test)/[A-Za-z0-9_-]{1,41}-[0-9a-f]{16}-[0-9]+\.png", name) is not None
+
+
 def is_dataset(folder: Path) -> bool:
     """True where `folder` holds a dataset that photomend finished."""
     try:
@@ -154,7 +160,7 @@ class Dataset:
         folder: where it is.
         info: dataset.json, or None for a classic folder.
         direction: "AtoB" (the left half is the input) or "BtoA"; ours are always AtoB.
-        fingerprint: SHA-256 that changes with any pair.
+        fingerprint: SHA-256 that changes with any pair; for a classic folder, with any name or size of a file.
     """
 
     def __init__(self, folder: Path, info: Row | None, pairs: dict[str, list[PairRow]], fingerprint: str, direction: str):
@@ -188,9 +194,14 @@ def _open_ours(folder: Path) -> Dataset:
     if info.get("format_version") != FORMAT_VERSION:
         raise DatasetError(f"{folder} has format version {info.get('format_version')}, this photomend reads {FORMAT_VERSION}")
     pairs: dict[str, list[PairRow]] = {split: [] for split in SPLITS}
-    for row in read_rows(folder / "manifest.jsonl"):
-        if row["kind"] != "photo" and row["status"] == "kept":
-            pairs[row["split"]].append(PairRow(folder / row["pair"], row["pair_sha256"], row["degradations"], row["source"]))
+    for number, row in enumerate(read_rows(folder / "manifest.jsonl"), 1):
+        try:
+            if row["kind"] != "photo" and row["status"] == "kept":
+                if not is_pair(row["pair"]):
+                    raise ValueError(f"{row['pair']} is no name of a pair")
+                pairs[row["split"]].append(PairRow(folder / row["pair"], row["pair_sha256"], row["degradations"], row["source"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"{folder}/manifest.jsonl, line {number} is damaged ({error}): build the dataset again") from error
     return Dataset(folder, info, pairs, info["manifest_sha256"], "AtoB")
 
 

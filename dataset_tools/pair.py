@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from dataset_tools.engines import default_workers
 from dataset_tools.errors import UsageError
 from dataset_tools.groups import parse_split
 from dataset_tools.manifest import STATE, Row
-from dataset_tools.staging import PairStager
+from dataset_tools.staging import PairStager, check_size
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def pair_dataset(
     """
     recipe = recipe or PairRecipe()
     parse_split(recipe.split)
+    check_size(recipe.size)
     check_apart((a_folder, b_folder), dataset)
-    if a_folder.resolve() == b_folder.resolve():
+    if os.path.realpath(a_folder) == os.path.realpath(b_folder):
         raise UsageError(f"A_DIR and B_DIR are the same folder {a_folder}: give the degraded photos and the originals")
     rule = group_rule(recipe.group_by, f"{labels((a_folder, b_folder))[1]}/")  # the path inside B_DIR decides
     sources, linked = walk((a_folder, b_folder))

@@ -15,7 +15,7 @@ import numpy as np
 
 from dataset_tools import crops, degradations, files, image_io, pairs
 from dataset_tools.archive import Source, sha256
-from dataset_tools.errors import PhotoError, PhotomendError, Unreadable, UsageError
+from dataset_tools.errors import OutputError, PhotoError, PhotomendError, TooLarge, Unreadable, UsageError
 from dataset_tools.groups import parse_split, perceptual_hash
 from dataset_tools.manifest import Row, crop_row, photo_row
 
@@ -44,13 +44,18 @@ class Recipe:
         steps = [degradations.parse(text) for text in self.degrade]
         object.__setattr__(self, "degrade", tuple(map(degradations.describe, steps)))
         parse_split(self.split)
-        if not MIN_SIZE <= self.size <= MAX_SIZE:
-            raise UsageError(f"--size {self.size}: give {MIN_SIZE} to {MAX_SIZE} pixels")
+        check_size(self.size)
         if self.crop not in CROPS:
             raise UsageError(f"--crop {self.crop!r}: give one of {', '.join(CROPS)}")
 
     def to_json(self) -> Row:
         return {"made_by": "build", **asdict(self), "degrade": list(self.degrade)}
+
+
+def check_size(size: int) -> None:
+    """Raises UsageError for a side that no pair can have."""
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise UsageError(f"--size {size}: give {MIN_SIZE} to {MAX_SIZE} pixels")
 
 
 def read_source(source: Source) -> bytes | None:
@@ -61,14 +66,16 @@ def read_source(source: Source) -> bytes | None:
     """
     claims = os.path.splitext(source.path)[1].lower() in image_io.SUFFIXES
     if not source.regular:
-        if claims:
-            raise Unreadable(f"{source.name} cannot be opened: a dangling link, or not a regular file")
+        if claims or os.path.isdir(source.path):
+            raise Unreadable(f"{source.name} cannot be opened: a dangling link, no regular file, or a folder without permission")
         return None
     try:
         with open(source.path, "rb") as handle:
             head = handle.read(4096)
             if image_io.sniff(head) is None and not claims:
                 return None
+            if os.fstat(handle.fileno()).st_size > image_io.MAX_BYTES:
+                raise TooLarge(f"{source.name} is larger than 1 GB, which no photo is")
             return head + handle.read()
     except OSError as error:
         raise Unreadable(f"{source.name} cannot be read: {error.strerror or error}") from error
@@ -200,7 +207,9 @@ class PairStager:
                 sha = sha256(data)
                 images.append(image_io.decode(data, source.name).rgb8)
                 rows.append(photo_row(source.name, sha, "kept"))
-            except PhotoError as error:
+            except OutputError:
+                raise
+            except Exception as error:  # as in PhotoStager
                 rows.append(failed(source.name, sha, error))
             sides.append(source.archive)
         reason = self._reason(sides, images)

@@ -10,7 +10,7 @@ from pathlib import Path
 from dataset_tools import image_io, pairs
 from dataset_tools.archive import decode_name, group_rule, labels, sha256
 from dataset_tools.errors import PhotomendError
-from dataset_tools.groups import SPLITS, Member, assign, near_pairs, parse_split, perceptual_hash, split_of
+from dataset_tools.groups import SPLITS, Member, assign, near_hashes, parse_split, perceptual_hash, split_of
 from dataset_tools.manifest import Row, count, manifest_text, metadata_text, open_dataset, read_rows
 
 
@@ -29,12 +29,14 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
     if dataset.info is None:
         return [f"{folder} holds pairs, but no dataset.json: only datasets made by photomend can be verified"]
     info, rows = dataset.info, list(read_rows(folder / "manifest.jsonl"))
-    problems = list(_tables(folder, info, rows))
-    problems += _splits(info, rows)
-    problems += _ties(info, rows)
-    problems += _files(folder, info["size"], rows)
-    if archives:
-        problems += _sources(rows, archives)
+    problems: list[str] = []
+    checks = (_tables(folder, info, rows), _splits(info, rows), _ties(info, rows), _files(folder, info["size"], rows),
+              _sources(rows, archives) if archives else ())  # fmt: skip
+    for check in checks:
+        try:
+            problems += check
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            problems.append(f"manifest.jsonl or dataset.json is damaged ({type(error).__name__}: {error})")
     return problems
 
 
@@ -49,7 +51,7 @@ def _tables(folder: Path, info: Row, rows: list[Row]) -> Iterator[str]:
         yield "a photo of the manifest is neither kept nor rejected nor failed"
     for split in SPLITS:
         path = folder / split / "metadata.jsonl"
-        if not path.exists() or path.read_text("utf-8") != metadata_text(rows, split):
+        if not path.exists() or path.read_bytes() != metadata_text(rows, split).encode("utf-8"):
             yield f"{split}/metadata.jsonl does not follow from the manifest"
 
 
@@ -110,10 +112,17 @@ def _files(folder: Path, size: int, rows: list[Row]) -> Iterator[str]:
             yield f"{name} is {rgb.shape[1]}×{rgb.shape[0]} pixels, not {2 * size}×{size}"
             continue
         hashed.append((name, perceptual_hash(pairs.split(rgb)[1])))
-    for i, j in near_pairs([text for _, text in hashed]):
-        one, other = hashed[i][0], hashed[j][0]
-        if one.partition("/")[0] != other.partition("/")[0]:
-            yield f"leak: the originals of {one} and {other} are near-duplicates in different splits"
+    near = near_hashes(text for _, text in hashed)
+    by_hash: dict[str, dict[str, str]] = defaultdict(dict)  # hash -> split -> a pair of it
+    for name, text in hashed:
+        by_hash[text].setdefault(name.partition("/")[0], name)
+    told = set()
+    for text, others in near.items():
+        for split, name in ((split, name) for other in others for split, name in by_hash[other].items()):
+            for own in (own for home, own in by_hash[text].items() if home != split):
+                told.add(tuple(sorted((own, name))))
+    for one, other in sorted(told):
+        yield f"leak: the originals of {one} and {other} are near-duplicates in different splits"
 
 
 def _sources(rows: list[Row], archives: Sequence[Path]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pipelines.job import restore_photos
 from pix2pix.train import Event, train_model
 
 MARK = "demo.json"  # says that a folder is a demo's, and holds its result
+FORMAT = "photomend demo"
 PARTS = ("dataset", "run", "restored")
 
 
@@ -52,7 +53,7 @@ def run_demo(
     """
     size = SIZES["quick" if quick else "full"]
     _make_room(out)
-    files.replace_json(out / MARK, {"finished": False})
+    files.replace_json(out / MARK, {"format": FORMAT, "finished": False})
     seconds: dict[str, float] = {}
 
     say("1. Building a dataset from the 24 photos that ship: each face is found, cropped, and put behind a mosaic.")
@@ -75,7 +76,7 @@ def run_demo(
     seconds["restore"] = time.perf_counter() - start
     shutil.copyfile(out / "restored" / "sheet.png", out / "sheet.png")
     result = {
-        "finished": True, "quick": quick, "counts": built.counts, "steps": trained.steps,
+        "format": FORMAT, "finished": True, "quick": quick, "counts": built.counts, "steps": trained.steps,
         "seconds": {name: round(value, 1) for name, value in seconds.items()}, "figures": restored.figures,
     }  # fmt: skip
     files.replace_json(out / MARK, result)
@@ -91,8 +92,8 @@ def _make_room(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        ours = isinstance(json.loads((out / MARK).read_text("utf-8")), dict)
-    except (OSError, ValueError):
+        ours = json.loads((out / MARK).read_text("utf-8")).get("format") == FORMAT
+    except (OSError, ValueError, AttributeError):
         ours = False
     if not ours:
         raise OutputError(f"the folder {out} is not empty and holds no demo: choose another with --out")

@@ -68,7 +68,7 @@ def restore_photos(
     else:
         reports.check_folder(output)
         targets = name_outputs(items, output)
-        reports.begin(output)
+        earlier = reports.begin(output)
     rows, shown, pictures = _run(engine, items, targets, kind, direction, progress)
     if to_file and rows[0].status == "failed":
         raise PhotomendError(rows[0].message or "")
@@ -80,6 +80,7 @@ def restore_photos(
         shown=tuple(shown), pictures=pictures,
     )  # fmt: skip
     if not to_file:
+        reports.remove_stale(output, earlier - {row.output for row in rows if row.output})
         reports.write(output, report)
     return report
 
@@ -230,7 +231,7 @@ def _run(
             row, seen = finish(each, next(restored), targets[index], xmp, names)
             rows.append(replace(row, resized=is_resized(engine, each.a), seconds=round((row.seconds or 0) + share, 4)))
             if seen and index in chosen:
-                shown.append(seen)
+                shown.append(seen.small())
             if seen and len(pictures) < reports.PICTURES:
                 pictures[row.source] = reports.thumbnails(seen)
         if progress:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_tools import files, html, image_io, sheets
-from dataset_tools.archive import encode_name
+from dataset_tools.archive import decode_name, encode_name
 from dataset_tools.errors import OutputError
 from dataset_tools.html import Markup, element
 from dataset_tools.metrics import METRICS
@@ -119,11 +119,27 @@ def is_ours(folder: Path) -> bool:
         return False
 
 
-def begin(folder: Path) -> None:
-    """Makes `folder` ours before the first photo, so that an interrupted job can be run again, and forgets an earlier report."""
-    files.replace_json(folder / "report.json", {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": False})
+def begin(folder: Path) -> set[str]:
+    """Makes `folder` ours before the first photo, so that an interrupted job can be run again, and forgets an earlier report.
+
+    Returns the outputs that earlier jobs wrote.
+    """
+    path = folder / "report.json"
+    held = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    outputs = {row["output"] for row in held.get("rows", ()) if row.get("output")} | set(held.get("outputs", ()))
+    files.replace_json(path, {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": False, "outputs": sorted(outputs)})
     for name in FILES[1:]:
         (folder / name).unlink(missing_ok=True)
+    return outputs
+
+
+def remove_stale(folder: Path, outputs: set[str]) -> None:
+    """Removes what earlier jobs restored and this one did not: only files below `folder` that carry the mark."""
+    for name in outputs:
+        path = folder / os.fsdecode(decode_name(name))
+        inside = os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
+        if inside and path.is_file() and is_marked(path.read_bytes()):
+            path.unlink()
 
 
 def write(folder: Path, report: RestoreReport) -> None:

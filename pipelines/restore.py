@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import image_io
+from dataset_tools import image_io, sheets
 from dataset_tools.archive import encode_name
 from dataset_tools.errors import DatasetError, OutputError, PhotoError, PhotomendError
 from dataset_tools.metrics import METRICS, SSIM_WINDOW, baselines, measure
@@ -26,6 +26,7 @@ Rgb = NDArray[np.uint8]
 Figures = dict[str, dict[str, float]]  # {"restored" | a baseline: {metric: value}}
 Drawn = Sequence[Mapping[str, Any]]  # degradations as they were drawn
 
+SHOWN = 512  # pixels a side of a picture that waits for a sheet
 BATCH = 8  # crops that an engine gets at once
 DEFAULT_METRICS = ("psnr", "ssim", "l1")
 COLOUR_METRICS = ("delta_e", "colourfulness")  # added where colour was taken away
@@ -109,6 +110,11 @@ class Shown:
     name: str
     images: Mapping[str, Rgb]
     figures: Figures | None = None
+
+    def small(self) -> Shown:
+        """The same with pictures of at most SHOWN pixels a side: many are kept until a sheet is drawn."""
+        images = {name: sheets.fit(rgb, SHOWN) if max(rgb.shape) > SHOWN else rgb for name, rgb in self.images.items()}
+        return Shown(self.name, images, self.figures)
 
 
 class Restorer(Protocol):

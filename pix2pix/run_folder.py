@@ -5,8 +5,10 @@ A checkpoint is HDF5 and JSON, never pickle. Everything is written to a temporar
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,9 +104,10 @@ class RunFolder:
             (temporary / "state.json").write_text(json.dumps({"step": step, "arrays": len(arrays)}) + "\n", "utf-8")
             shutil.rmtree(final, ignore_errors=True)
             os.replace(temporary, final)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
             shutil.rmtree(temporary, ignore_errors=True)
-            raise output_error(error, final) from error
+            cause = error if isinstance(error, OSError) and error.errno else OSError(errno.ENOSPC, str(error))
+            raise output_error(cause, final) from error
         newest = self.steps()[-KEPT:]
         for old in self.steps():
             if old not in newest and old != best_step:
@@ -112,7 +115,8 @@ class RunFolder:
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints that are here, in order."""
-        return sorted(int(path.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*"))
+        names = (re.fullmatch(r"step-([0-9]+)", path.name) for path in self.checkpoints.glob("step-*"))
+        return sorted(int(found[1]) for found in names if found)
 
     def load(self, step: int) -> dict[str, np.ndarray]:
         """The arrays of a checkpoint. Raises RunError where it is damaged."""
@@ -128,9 +132,12 @@ class RunFolder:
         return arrays
 
     def rewind(self, step: int) -> None:
-        """Forgets what the log says about steps after `step`: they will be done again."""
+        """Forgets what the log and best.json say about steps after `step`: they will be done again."""
         kept = [row for row in self.rows() if row["step"] <= step]
         files.replace_text(self.folder / "log.jsonl", "".join(map(files.json_line, kept)))
+        best = self.best()
+        if best and best["step"] > step:
+            (self.folder / "best.json").unlink()
 
     def best(self) -> dict[str, Any] | None:
         """best.json: the step and figures of the model in model.onnx, or None before there is one."""

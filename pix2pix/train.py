@@ -70,6 +70,8 @@ def train_model(
         DatasetError, RunError, UsageError, FolderBusy, OutputError: one line each. Ctrl-C and SIGTERM save first.
     """
     # --- what is to be done
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: give 0 to {2**32 - 1}")
     data = open_dataset(dataset, direction)
     spec = spec_for(preset, data, batch)
     record = {"versions": _versions(), "device": platform.processor() or platform.machine(), "cores": os.cpu_count()}
@@ -92,7 +94,7 @@ def train_model(
         done = (folder.steps() or [0])[-1]
         if done:
             model.set_variables(folder.load(done))
-            folder.rewind(done)
+        folder.rewind(done)
         start, last_saved = done, done
         tell(Event("start", done, steps, {"pairs": len(batches), "spec": spec, "resumed": bool(done)}))
 
@@ -150,7 +152,8 @@ def train_model(
                 break
             if done % val_every == 0 or last:
                 figures = validate(done)
-            if done % checkpoint_every == 0 or last:
+            best = folder.best()
+            if done % checkpoint_every == 0 or last or (best and best["step"] == done):  # the best one stays on disk
                 save(done)
                 last_saved = done
             if last:

@@ -18,7 +18,7 @@ from dataset_tools.build import build_dataset
 from dataset_tools.errors import DatasetError, FolderBusy, OutputError, UsageError
 from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import STATE, open_dataset, read_rows
-from dataset_tools.staging import Recipe
+from dataset_tools.staging import PhotoStager, Recipe
 from dataset_tools.verify import verify_dataset
 from tests.conftest import textured
 
@@ -331,6 +331,91 @@ def test_killed_while_finishing(write_photos, tmp_path: Path, monkeypatch: pytes
         (archive / "9.png").unlink()
 
 
+def test_killed_while_finishing_and_then_other_photos(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pairs lie in their splits already when new photos change the groups, and with them the splits."""
+    names = {f"{number % 6}/{number}.png": number for number in range(18)}
+    archive = write_photos(names)
+    recipe = Recipe(size=64, crop="center", group_by="folder", split="40/30/30")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_dataset([archive], tmp_path / "ds", recipe, workers=1)
+    write_photos({f"{number % 6}/{number}.png": number for number in range(18, 60)})
+    build_dataset([archive], tmp_path / "ds", recipe, workers=1)
+    build_dataset([archive], tmp_path / "whole", recipe, workers=1)
+    assert published(tmp_path / "ds") == published(tmp_path / "whole")
+    assert verify_dataset(tmp_path / "ds", [archive]) == []
+
+
+def test_a_photo_that_changes_while_it_is_read(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_photos({"a.png": 1, "b.png": 2})
+    whole = (archive / "b.png").read_bytes()
+    (archive / "b.png").write_bytes(whole[:500])  # a copy that is under way
+    real = image_io.decode
+
+    def copied_meanwhile(data: bytes, name: str, scale: int = 1) -> image_io.Photo:
+        if name == "b.png":
+            (archive / "b.png").write_bytes(whole)
+        return real(data, name, scale)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_io, "decode", copied_meanwhile)
+        first = build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    assert first.counts["photos"]["failed"] == 1
+    second = build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    assert (second.counts["photos"]["failed"], second.reused) == (0, 1)
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_photos({"a.png": 1, "closed/b.png": 2})
+    real = os.scandir
+
+    def scandir(path: bytes):  # type: ignore[no-untyped-def]
+        if os.fsencode(path).endswith(b"closed"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("dataset_tools.archive.os.scandir", scandir)
+    report = build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    assert report.counts["photos"] == {"all": 2, "kept": 1, "rejected": 0, "failed": 1}
+    assert [row["reason"] for row in rows_of(tmp_path / "ds") if row["source"] == "closed"] == ["unreadable"]
+
+
+def test_rows_made_with_other_versions_are_made_again(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_photos({"a.png": 1})
+    build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    monkeypatch.setattr(build, "_versions", lambda: {"pillow": "99"})
+    assert build_dataset([archive], tmp_path / "ds", CENTER, workers=1).reused == 0
+    assert build_dataset([archive], tmp_path / "ds", CENTER, workers=1).reused == 1
+
+
+def test_a_fresh_build_that_is_killed_and_repeated(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_photos({f"{number}.png": number for number in range(5)})
+    build_dataset([archive], tmp_path / "ds", CENTER, workers=1)
+    other = Recipe(size=32, crop="center")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_dataset([archive], tmp_path / "ds", other, workers=1, fresh=True)
+    build_dataset([archive], tmp_path / "ds", other, workers=1)
+    build_dataset([archive], tmp_path / "whole", other, workers=1)
+    assert published(tmp_path / "ds") == published(tmp_path / "whole")
+
+
+def test_an_archive_that_is_a_link_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UsageError, match="does not exist"):
+        build_dataset([tmp_path / "loop"], tmp_path / "ds", CENTER, workers=1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["parent", "group", "worker"])
 def test_killed_at_a_moment(write_photos, tmp_path: Path, who: str) -> None:
@@ -357,6 +442,23 @@ def test_killed_at_a_moment(write_photos, tmp_path: Path, who: str) -> None:
         pytest.fail("a worker outlived its parent")
     assert subprocess.run(command, capture_output=True).returncode == 0
     assert published(tmp_path / "ds") == published(tmp_path / "whole")
+
+
+class Fatal(PhotoStager):
+    """Dies on the photo called bad.png, as a native library might."""
+
+    def __call__(self, job):  # type: ignore[no-untyped-def]
+        if job[0].name == "bad.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(job)
+
+
+def test_a_photo_that_kills_its_worker_never_kills_a_build(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_photos({"a.png": 1, "bad.png": 2, "c.png": 3})
+    monkeypatch.setattr(build, "PhotoStager", Fatal)
+    for workers, reused in ((2, 0), (2, 2), (1, 2)):
+        report = build_dataset([archive], tmp_path / "ds", CENTER, workers=workers)
+        assert (report.counts["photos"]["kept"], report.counts["reasons"], report.reused) == (2, {"photo:worker_died": 1}, reused)
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ def test_the_quick_demo_beats_doing_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset" / "thesis.txt").write_text("years of work")
+    (tmp_path / MARK).write_text('{"name": "somebody else\'s demo"}')
     with pytest.raises(OutputError, match="is not empty and holds no demo: choose another with --out"):
         run_demo(tmp_path, quick=True)
     assert (tmp_path / "dataset" / "thesis.txt").read_text() == "years of work"

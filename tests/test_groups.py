@@ -6,7 +6,7 @@ import pytest
 
 from dataset_tools import image_io
 from dataset_tools.errors import UsageError
-from dataset_tools.groups import Member, Place, assign, near_pairs, parse_split, perceptual_hash, split_of
+from dataset_tools.groups import Member, Place, assign, near_hashes, parse_split, perceptual_hash, split_of
 from tests.conftest import textured
 
 SHARES = (80, 10, 10)
@@ -23,18 +23,35 @@ def member(sha: str, *, key: str | None = None, before: tuple[str, str] | None =
 def test_twins_are_near_and_strangers_are_far(samples) -> None:
     photos = [image_io.read(path).rgb8 for path in samples]
     hashes = [perceptual_hash(photo) for photo in photos]
-    assert near_pairs(hashes) == []
+    assert all(near == {text} for text, near in near_hashes(hashes).items())
     for photo, text in zip(photos[:6], hashes, strict=False):
         reencoded = image_io.decode(image_io.encode_jpeg(photo, 60), "x").rgb8
         smaller = cv2.resize(photo, (300, 300), interpolation=cv2.INTER_AREA)
         brighter = np.clip(photo.astype(int) + 12, 0, 255).astype(np.uint8)
         for twin in (reencoded, smaller, brighter, np.ascontiguousarray(photo[:, ::-1])):
-            assert near_pairs([text, perceptual_hash(twin)]) == [(0, 1)]
+            assert perceptual_hash(twin) in near_hashes([text, perceptual_hash(twin)])[text]
 
 
-def test_near_pairs_across_blocks_of_rows() -> None:
+def test_near_hashes_know_no_order_and_no_flat_image() -> None:
     hashes = [perceptual_hash(textured(seed)) for seed in range(40)]
-    assert near_pairs([*hashes, hashes[7], hashes[31]]) == [(7, 40), (31, 41)]
+    mirrored = perceptual_hash(np.ascontiguousarray(textured(7)[:, ::-1]))
+    near = near_hashes([*hashes, mirrored, *hashes])
+    assert near[hashes[7]] == near[mirrored] == {hashes[7], mirrored}
+    assert perceptual_hash(np.full((80, 80, 3), 77, np.uint8)) == ""
+    assert near_hashes(["", ""]) == {}
+
+
+def test_blank_photos_do_not_weld_groups_together() -> None:
+    members = [Member(name, ("",), None) for name in "abc"]
+    assert [place.group for place in assign(members, 0, SHARES)] == ["a", "b", "c"]
+
+
+def test_twins_of_a_photo_that_was_left_out_stay_together() -> None:
+    old = [member("a", key="k", before=("a", "train")), member("b", seed=1, before=("b", "val"))]
+    bridge = Member("c", (perceptual_hash(textured(1)), perceptual_hash(textured(2))), "k")
+    places = assign([*old, bridge, member("d", seed=2), member("e", seed=2)], 0, SHARES)
+    assert places[2] == Place(None, None)
+    assert places[3].group == places[4].group == "d"
 
 
 def test_split_of_is_even_and_stable() -> None:
@@ -46,7 +63,7 @@ def test_split_of_is_even_and_stable() -> None:
 
 def test_parse_split() -> None:
     assert parse_split("80/10/10") == SHARES
-    for text in ("80/10", "80/10/20", "a/b/c", "-10/100/10", ""):
+    for text in ("80/10", "80/10/20", "²/49/49", "a/b/c", "-10/100/10", ""):
         with pytest.raises(UsageError, match="three whole shares that add up to 100"):
             parse_split(text)
 

@@ -342,3 +342,13 @@ def test_a_dataset_is_not_taken_for_something_else(dataset: Path, write_photos, 
     assert report.restored == 0
     assert report.failed == report.files > 0
     assert report.exit_code == 3
+
+
+def test_what_an_earlier_job_restored_does_not_stay_behind(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"gone.png": 1, "broken.png": 2, "same.png": 3}, height=16, width=16)
+    restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    (photos / "gone.png").unlink()
+    (photos / "broken.png").write_bytes(b"")
+    image_io.write(tmp_path / "out" / "mine.png", textured(9), "PNG")  # not of a job: it stays
+    restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    assert outputs(tmp_path / "out") == {"same.png", "mine.png"}

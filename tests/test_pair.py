@@ -79,3 +79,9 @@ def test_the_same_folder_twice(write_photos, tmp_path: Path) -> None:
     a = write_photos({"1.png": 1}, "in", 64, 64)
     with pytest.raises(UsageError, match="the same folder"):
         pair_dataset(a, a, tmp_path / "ds", RECIPE)
+
+
+def test_a_size_that_no_pair_can_have(write_photos, tmp_path: Path) -> None:
+    a, b = write_photos({"1.png": 1}, "in", 64, 64), write_photos({"1.png": 2}, "out", 64, 64)
+    with pytest.raises(UsageError, match="--size 0: give 16 to 2048 pixels"):
+        pair_dataset(a, b, tmp_path / "ds", PairRecipe(size=0, resize=True))

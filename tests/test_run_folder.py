@@ -41,11 +41,12 @@ def test_the_newest_two_and_the_best_are_kept(run: RunFolder) -> None:
     assert run.steps() == [10, 20, 25]
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), RuntimeError("unable to extend file, errno = 28")])
+def test_a_full_disk_leaves_the_last_checkpoint(run: RunFolder, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     run.save(5, arrays(1), None)
 
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise failure
 
     monkeypatch.setattr(h5py.Group, "create_dataset", full)
     with pytest.raises(OutputError, match=r"no room left on the disk to write .*step-000010: free some space"):
@@ -93,3 +94,17 @@ def test_the_log_forgets_what_will_be_done_again(run: RunFolder) -> None:
         handle.write('{"kind": "los')
     run.rewind(10)
     assert [row["step"] for row in run.rows()] == [5, 10]
+
+
+def test_a_strange_name_among_the_checkpoints(run: RunFolder) -> None:
+    run.save(5, arrays(1), None)
+    (run.checkpoints / "step-000005.bak").mkdir()
+    assert run.steps() == [5]
+
+
+def test_rewinding_forgets_a_best_that_will_be_found_again(run: RunFolder) -> None:
+    run.set_best({"step": 10})
+    run.rewind(10)
+    assert run.best() == {"step": 10}
+    run.rewind(5)
+    assert run.best() is None

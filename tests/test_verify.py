@@ -124,3 +124,19 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
         verify_dataset(tmp_path / "none")
     with pytest.raises(DatasetError, match="is no dataset"):
         verify_dataset(tmp_path)
+
+
+def test_a_manifest_that_leads_out_of_the_folder(built: Path) -> None:
+    edit(built, lambda rows: next(row for row in rows if row.get("pair")).update(pair="../d/evil.png"))
+    with pytest.raises(DatasetError, match=r"is damaged \(\.\./d/evil\.png is no name of a pair\): build the dataset again"):
+        verify_dataset(built)
+
+
+def test_damage_is_told_and_not_a_traceback(built: Path) -> None:
+    with open(built / "train" / "metadata.jsonl", "ab") as handle:
+        handle.write(b"\xff")
+    assert verify_dataset(built) == ["train/metadata.jsonl does not follow from the manifest"]
+    info = json.loads((built / "dataset.json").read_text())
+    del info["counts"]
+    (built / "dataset.json").write_text(json.dumps(info))
+    assert any("is damaged (KeyError: 'counts')" in line for line in verify_dataset(built))

@@ -18,7 +18,7 @@ class Progress:
         self.start = time.monotonic()
         self.first: int | None = None  # done when we first heard: what an earlier run had done does not count for speed
         self.last_shown = 0.0
-        self.live = sys.stderr.isatty()
+        self.live = bool(sys.stderr and sys.stderr.isatty())
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
