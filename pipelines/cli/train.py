@@ -101,7 +101,8 @@ def command(
 
 def figures_line(figures: dict[str, dict[str, float]]) -> str:
     """ "restored 22.15 dB / 0.658 / 12.3, bicubic …": PSNR, SSIM and L1 in grey levels of each."""
-    return ", ".join(f"{name} {row['psnr']:.2f} dB / {row['ssim']:.3f} / {row['l1']:.2f}" for name, row in figures.items())
+    rows = sorted(figures.items(), key=lambda item: item[0] != "restored")
+    return ", ".join(f"{name} {row['psnr']:.2f} dB / {row['ssim']:.3f} / {row['l1']:.2f}" for name, row in rows)
 
 
 class Teller:
