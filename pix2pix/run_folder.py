@@ -62,11 +62,10 @@ class RunFolder:
         options = held["options"]
         if options["dataset"] != asked["dataset"]:
             raise RunError(f"the run {self.folder} was trained on another dataset (or it has changed): choose another folder")
-        differing = sorted(
-            name for name in options.keys() | asked.keys() if name not in MAY_CHANGE and options.get(name) != asked.get(name)
-        )
+        was, now = _flat(options), _flat(asked)
+        differing = sorted(name for name in was.keys() | now.keys() if name not in MAY_CHANGE and was.get(name) != now.get(name))
         if differing:
-            told = "; ".join(f"{name} was {_short(options.get(name))}, now {_short(asked.get(name))}" for name in differing)
+            told = "; ".join(f"{name} was {was.get(name)}, now {now.get(name)}" for name in differing)
             raise RunError(
                 f"the run {self.folder} was started with other options ({told}): use the same, or choose another folder"
             )
@@ -157,6 +156,9 @@ class RunFolder:
         return value
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"spec": {"batch": 4}} -> {"spec.batch": 4}, so that an error can name the one setting that differs."""
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {f"{prefix}{name}": item}
+    return flat

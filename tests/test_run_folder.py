@@ -108,3 +108,11 @@ def test_rewinding_forgets_a_best_that_will_be_found_again(run: RunFolder) -> No
     assert run.best() == {"step": 10}
     run.rewind(5)
     assert run.best() is None
+
+
+def test_a_differing_setting_is_named_alone(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    with run.lock():
+        run.begin({**ASKED, "spec": {"batch": 8, "size": 64}}, {})
+    with pytest.raises(RunError, match=r"other options \(spec\.batch was 8, now 3\): use the same"):
+        run.begin({**ASKED, "spec": {"size": 64, "batch": 3}}, {})

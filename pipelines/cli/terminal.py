@@ -17,7 +17,7 @@ class Progress:
         self.what, self.unit = what, unit
         self.start = time.monotonic()
         self.first: int | None = None  # done when we first heard: what an earlier run had done does not count for speed
-        self.last_shown = 0.0
+        self.last_shown = self.start
         self.live = bool(sys.stderr and sys.stderr.isatty())
 
     def __call__(self, done: int, total: int) -> None:
