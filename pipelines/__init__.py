@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dataset_tools.system import forbid_telemetry
+
 if TYPE_CHECKING:
     from pipelines.evaluate import evaluate_model
     from pipelines.job import restore_photos
+
+forbid_telemetry()
 
 __all__ = ["evaluate_model", "restore_photos"]
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dataset_tools.system import forbid_telemetry
+
 if TYPE_CHECKING:
     from pix2pix.export import load_generator
     from pix2pix.train import train_model
+
+forbid_telemetry()
 
 __all__ = ["load_generator", "train_model"]
 
