@@ -20,7 +20,7 @@ import numpy as np
 
 from dataset_tools.errors import RunError, UsageError
 from dataset_tools.manifest import Dataset, open_dataset
-from pix2pix.batches import Batches, read_pair
+from pix2pix.batches import Batches
 from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS, Spec
 from pix2pix.validation import Figures, Validation
@@ -241,6 +241,3 @@ def _Stopper() -> Iterator[Any]:
             signal.signal(signum, handler)
     if wish.asked is not None:
         signal.raise_signal(wish.asked)
-
-
-__all__ = ["Event", "TrainReport", "model_card", "pair_size", "read_pair", "spec_for", "task_of", "train_model"]
