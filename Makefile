@@ -1,4 +1,5 @@
 # make demo: see it work.  make test: prove it.  make check: lint, types and the fast tests, before each commit.
+# make soak: the tests with their full counts -> docs/soak.md.  make bench: what the README's figures come from (bench/README.md).
 PYTHON ?= python3
 BIN := .venv/bin
 APT := sudo apt-get install -y python3 python3-venv git make libegl1 libgles2 libgl1 libglib2.0-0 libxcb1
@@ -7,7 +8,7 @@ APT := sudo apt-get install -y python3 python3-venv git make libegl1 libgles2 li
 .DEFAULT_GOAL := help
 
 help:
-	@head -1 Makefile
+	@head -2 Makefile
 
 demo: .venv/.installed
 	@$(BIN)/photomend demo $(DEMO)

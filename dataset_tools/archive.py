@@ -14,19 +14,31 @@ from pathlib import Path
 from dataset_tools.errors import UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
-    """One file of an archive. `name` is what the manifest calls it, `path` where it is."""
+    """One file of an archive. Small, since a build holds one for each file."""
 
     archive: int  # index of the archive it came from
     relative: bytes  # path inside the archive, "/" between its parts
-    path: str  # as the file system wants it (surrogate escapes where it is not UTF-8)
-    name: str  # printable and reversible: `encode_name` of the relative path, behind the archive's label if there are several
+    root: str  # the archive's folder, as the file system wants it (surrogate escapes where it is not UTF-8)
+    prefix: str = ""  # "LABEL/" where there are several archives
     regular: bool = True  # False: a dangling link, a socket, a folder that may not be read: nothing that can be opened
+
+    @property
+    def path(self) -> str:
+        """Where it is, as the file system wants it."""
+        return os.path.join(self.root, os.fsdecode(self.relative))
+
+    @property
+    def name(self) -> str:
+        """What the manifest calls it, printable and reversible: `encode_name` of the relative path behind the archive's label."""
+        return self.prefix + encode_name(self.relative)
 
 
 def encode_name(name: bytes) -> str:
     """Bytes of a path as text that no other path can share: what is not UTF-8, and every "%", is percent-encoded."""
+    if name.isascii() and b"%" not in name:
+        return name.decode("ascii")
     escaped = name.replace(b"%", b"%25")
     return "".join(
         f"%{ord(character) - 0xDC00:02X}" if 0xDC80 <= ord(character) <= 0xDCFF else character
@@ -54,6 +66,17 @@ def labels(archives: Sequence[Path]) -> list[str]:
     return names
 
 
+def locator(archives: Sequence[Path]) -> Callable[[str], str]:
+    """A function from a source's name to its path. It raises KeyError for a name of another archive."""
+    roots = {f"{label}/" if label else "": str(archive) for label, archive in zip(labels(archives), archives, strict=True)}
+
+    def locate(name: str) -> str:
+        prefix = "" if "" in roots else name[: name.find("/") + 1]
+        return os.path.join(roots[prefix], os.fsdecode(decode_name(name[len(prefix) :])))
+
+    return locate
+
+
 def walk(archives: Sequence[Path], skip: Path | None = None) -> tuple[list[Source], list[str]]:
     """Every file below the archives, sorted by (archive, path bytes), and the names of linked folders.
 
@@ -70,35 +93,37 @@ def walk(archives: Sequence[Path], skip: Path | None = None) -> tuple[list[Sourc
             raise UsageError(f"the archive {archive} does not exist: give a folder of photos")
         if not archive.is_dir():
             raise UsageError(f"the archive {archive} is not a folder: give the folder that holds the photos")
-        found = sorted(_walk_folder(os.fsencode(archive), b"", skip.resolve() if skip else None))
-        prefix = f"{label}/" if label else ""
+        found = sorted(_walk_folder(os.fsencode(archive), skip.resolve() if skip else None))
+        prefix, root = f"{label}/" if label else "", str(archive)
         for relative, kind in found:
-            name = prefix + encode_name(relative)
             if kind == "linked_folder":
-                linked.append(name)
+                linked.append(prefix + encode_name(relative))
             else:
-                path = os.fsdecode(os.path.join(os.fsencode(archive), relative))
-                sources.append(Source(index, relative, path, name, kind == "file"))
+                sources.append(Source(index, relative, root, prefix, kind == "file"))
     return sources, linked
 
 
-def _walk_folder(root: bytes, below: bytes, skip: Path | None) -> Iterator[tuple[bytes, str]]:
-    folder = os.path.join(root, below) if below else root
-    if skip and Path(os.fsdecode(folder)).resolve() == skip:
-        return
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        yield below or b".", "unreadable"
-        return
-    for entry in entries:
-        relative = b"/".join((below, entry.name)) if below else entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk_folder(root, relative, skip)
-        elif entry.is_symlink() and os.path.isdir(entry.path):
-            yield relative, "linked_folder"
-        else:
-            yield relative, "file" if _is_regular(entry.path) else "unreadable"
+def _walk_folder(root: bytes, skip: Path | None) -> Iterator[tuple[bytes, str]]:
+    """(path inside the root, file | linked_folder | unreadable), in no order. Folders may be nested as deep as they like."""
+    folders = [b""]
+    while folders:
+        below = folders.pop()
+        folder = os.path.join(root, below) if below else root
+        if skip and Path(os.fsdecode(folder)).resolve() == skip:
+            continue
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            yield below or b".", "unreadable"
+            continue
+        for entry in entries:
+            relative = b"/".join((below, entry.name)) if below else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(relative)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                yield relative, "linked_folder"
+            else:
+                yield relative, "file" if _is_regular(entry.path) else "unreadable"
 
 
 def _is_regular(path: bytes) -> bool:

@@ -1,49 +1,35 @@
-"""The registry of degradations: what can be done to an original B to make the input A.
+"""The registry of degradations: what can be done to an original B to make the input A; and recipes of several of them.
 
 Each one draws once and applies purely. `draw` turns options (such as a range of blocks) and a random generator into a
-small record that JSON can hold; `apply` makes the image from the record, the same one every time.
+small record that JSON can hold; `apply` makes the image from the record, the same one every time. The entries themselves
+are in zoo/, a module for each cause; docs/degradations.md shows them all.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import mosaic_grid
+from dataset_tools import resources
 from dataset_tools.errors import DatasetError, UsageError
+from dataset_tools.zoo import damage, media, mosaic, noise, optics, options, tone
+from dataset_tools.zoo.mosaic import MAX_BLOCK
+from dataset_tools.zoo.options import PROBABILITY, Degradation, Option, Scene, Value
 
-MAX_BLOCK = 1024  # pixels
+__all__ = ["MAX_BLOCK", "REGISTRY", "Degradation", "Option", "Scene", "Step", "apply", "check", "describe", "draw",
+           "in_photo", "load_recipe", "parse", "shipped_recipes"]  # fmt: skip
 
-Value = int | str | tuple[int, int]  # a tuple is a range lo..hi, both included
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a degradation. `parse` takes what a person wrote; its ValueError says what is allowed."""
-
-    default: Value
-    help: str
-    parse: Callable[[str], Value]
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """One entry of the registry.
-
-    draw: (rng, options, (H, W)) -> JSON-safe parameters. apply: (rgb uint8 (H, W, 3), parameters) -> rgb of the same shape;
-    pure, and it never writes into its input.
-    """
-
-    name: str
-    summary: str
-    options: Mapping[str, Option]
-    draw: Callable[[np.random.Generator, Mapping[str, Any], tuple[int, int]], dict[str, Any]]
-    apply: Callable[[NDArray[np.uint8], Mapping[str, Any]], NDArray[np.uint8]]
+REGISTRY: dict[str, Degradation] = {
+    entry.name: replace(entry, options={**entry.options, "p": PROBABILITY})
+    for module in (mosaic, tone, optics, noise, media, damage)
+    for entry in module.ENTRIES
+}
 
 
 @dataclass(frozen=True)
@@ -54,109 +40,89 @@ class Step:
     options: dict[str, Value]
 
 
-# --- mosaic
-
-
-def _parse_blocks(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{1,6})(?:\.\.([0-9]{1,6}))?", text)
-    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= low <= high <= MAX_BLOCK:
-        raise ValueError(f"whole pixels from 1 to {MAX_BLOCK}, or a range such as 8..24")
-    return low, high
-
-
-def _parse_phase(text: str) -> int | str:
-    if text not in ("0", "random"):
-        raise ValueError("0 or random")
-    return 0 if text == "0" else text
-
-
-def _draw_mosaic(rng: np.random.Generator, options: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
-    low, high = options["block"]
-    block = int(rng.integers(low, high + 1))
-    phases = rng.integers(block, size=2) if options["phase"] == "random" else (0, 0)
-    return {"block": block, "phase_y": int(phases[0]), "phase_x": int(phases[1])}
-
-
-def _apply_mosaic(rgb: NDArray[np.uint8], drawn: Mapping[str, Any]) -> NDArray[np.uint8]:
-    grid = mosaic_grid.Grid(drawn["block"], drawn["phase_y"], drawn["phase_x"])
-    return mosaic_grid.paint(mosaic_grid.cell_means(rgb, grid), grid, (rgb.shape[0], rgb.shape[1]))
-
-
-# --- grayscale
-
-
-def _apply_grayscale(rgb: NDArray[np.uint8], drawn: Mapping[str, Any]) -> NDArray[np.uint8]:
-    luma = (rgb @ np.array([299, 587, 114]) + 500) // 1000  # (H, W), ITU-R BT.601
-    return np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
-
-
-REGISTRY: dict[str, Degradation] = {
-    entry.name: entry
-    for entry in (
-        Degradation(
-            name="mosaic",
-            summary="square cells, each filled with the mean of its pixels",
-            options={
-                "block": Option(
-                    (16, 16), "pixels along the side of a cell, or a range such as 8..24, drawn uniformly", _parse_blocks
-                ),
-                "phase": Option(0, "where the first whole cell starts: 0, the corner of the image, or random", _parse_phase),
-            },
-            draw=_draw_mosaic,
-            apply=_apply_mosaic,
-        ),
-        Degradation(
-            name="grayscale",
-            summary="the luma of ITU-R BT.601 in three equal channels",
-            options={},
-            draw=lambda rng, options, shape: {},
-            apply=_apply_grayscale,
-        ),
-    )
-}
-
-
 def parse(text: str) -> Step:
     """The step that a person wrote as NAME or NAME:OPTION=VALUE,…, such as "mosaic:block=8..24,phase=random".
 
     Raises:
         UsageError: no such degradation, option or value; the line says what is allowed and what came.
     """
-    shown = f"--degrade {_shown(text)}"
     name, colon, rest = text.partition(":")
+    return _step(name, rest.split(",") if colon else (), f"--degrade {_shown(text)}")
+
+
+def _step(name: str, parts: Sequence[str], where: str) -> Step:
+    """The step of a name and its OPTION=VALUE texts; `where` is what an error's line begins with."""
     if name not in REGISTRY:
-        raise UsageError(f"{shown}: there is no degradation {_shown(name)}; there are: {', '.join(sorted(REGISTRY))}")
+        raise UsageError(f"{where}: there is no degradation {_shown(name)}; there are: {', '.join(sorted(REGISTRY))}")
     known = REGISTRY[name].options
     given: dict[str, Value] = {}
-    for part in rest.split(",") if colon else ():
+    for part in parts:
         key, equals, value = part.partition("=")
         if not equals:
-            raise UsageError(f"{shown}: expected OPTION=VALUE after the colon; received {_shown(part)}")
+            raise UsageError(f"{where}: expected OPTION=VALUE after the colon; received {_shown(part)}")
         if key not in known:
-            raise UsageError(f"{shown}: {name} has no option {_shown(key)}; it has: {', '.join(known) or 'none'}")
+            raise UsageError(f"{where}: {name} has no option {_shown(key)}; it has: {', '.join(known)}")
         if key in given:
-            raise UsageError(f"{shown}: {key} is given twice")
+            raise UsageError(f"{where}: {key} is given twice")
         try:
             given[key] = known[key].parse(value)
         except ValueError as error:
-            raise UsageError(f"{shown}: {key} takes {error}; received {_shown(value)}") from None
+            raise UsageError(f"{where}: {key} takes {error}; received {_shown(value)}") from None
     return Step(name, {key: given.get(key, option.default) for key, option in known.items()})
 
 
 def describe(step: Step) -> str:
-    """The canonical text of a step, every option named: `parse(describe(step)) == step`."""
-    options = ",".join(f"{key}={_write(step.options[key])}" for key in REGISTRY[step.name].options)
-    return f"{step.name}:{options}" if options else step.name
+    """The canonical text of a step: `parse(describe(step)) == step`.
+
+    Every option is named, so that a later version with other defaults reads it alike; but those whose default adds nothing
+    (p=1, a mosaic's region=whole) only where they were changed.
+    """
+    known = REGISTRY[step.name].options
+    told = [key for key, option in known.items() if not (option.quiet and step.options[key] == option.default)]
+    text = ",".join(f"{key}={options.write(step.options[key])}" for key in told)
+    return f"{step.name}:{text}" if text else step.name
 
 
-def draw(recipe: Sequence[Step], rng: np.random.Generator, shape: tuple[int, int]) -> list[dict[str, Any]]:
-    """What the recipe does to one image of `shape` (H, W): a JSON-safe record a step, {"name": …, its parameters}."""
-    return [{"name": step.name, **REGISTRY[step.name].draw(rng, step.options, shape)} for step in recipe]
+def in_photo(step: Step) -> bool:
+    """Whether the step is laid on the photo before it is cropped."""
+    return step.options.get("space") == "photo"
+
+
+def check(steps: Sequence[Step], where: str = "--degrade") -> None:
+    """Raises UsageError, a line that begins with `where`, if a step on the photo follows one on the crop, which is made later."""
+    on_crop = None
+    for step in steps:
+        if not in_photo(step):
+            on_crop = step
+        elif on_crop is not None:
+            raise UsageError(
+                f"{where} {describe(step)} is laid on the photo before it is cropped, and cannot follow {on_crop.name}, "
+                "which is laid on the crop: put it first"
+            )
+
+
+def draw(steps: Sequence[Step], rng: np.random.Generator, scene: Scene | tuple[int, int]) -> list[dict[str, Any]]:
+    """What the steps do to one image of `scene` (its (H, W), where no more is known): JSON-safe records {"name": …, …}.
+
+    A step that its `p` leaves out has no record. Every step takes one number from `rng`, which seeds all that it draws: what
+    one step draws depends on nothing but `rng`, its place and its own options, and not on the p or the ranges of the others.
+    """
+    if not isinstance(scene, Scene):
+        scene = Scene(scene)
+    drawn = []
+    for step in steps:
+        own = np.random.default_rng(int(rng.integers(1 << 63)))
+        probability = step.options["p"]
+        assert isinstance(probability, float)
+        if own.random() < probability:
+            drawn.append({"name": step.name, **REGISTRY[step.name].draw(own, step.options, scene)})
+    return drawn
 
 
 def apply(rgb: NDArray[np.uint8], drawn: Sequence[Mapping[str, Any]]) -> NDArray[np.uint8]:
     """The steps of `draw` in order on uint8 (H, W, 3) sRGB; the same shape. Pure; no step gives `rgb` itself.
+
+    The numbers of a record are pixels of the raster that it was drawn for.
 
     Raises:
         DatasetError: a record of a degradation that this version does not know.
@@ -170,12 +136,52 @@ def apply(rgb: NDArray[np.uint8], drawn: Sequence[Mapping[str, Any]]) -> NDArray
     return rgb
 
 
+def shipped_recipes() -> list[str]:
+    """The names of the recipes that ship."""
+    return sorted(path.stem for path in resources.path("recipes").glob("*.toml"))
+
+
+def load_recipe(name_or_path: str) -> tuple[str, ...]:
+    """The steps of a recipe as canonical texts. A name without "/" and ".toml" is that of a recipe that ships.
+
+    The file is TOML: `description = "…"` and a `[[degrade]]` table a step, in order, with its `name` and its options as
+    numbers, as texts, or as [low, high].
+
+    Raises:
+        UsageError: no such recipe, or a file that is none; the line names the file and the step.
+    """
+    path, shown = Path(name_or_path), f"the recipe {_shown(name_or_path)}"
+    if "/" not in name_or_path and not name_or_path.endswith(".toml"):
+        names = shipped_recipes()
+        if name_or_path not in names:
+            raise UsageError(f"{shown} does not ship (there are: {', '.join(names)}); give a file of your own as FILE.toml")
+        path = resources.path(f"recipes/{name_or_path}.toml")
+    try:
+        content = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML, or no name that a file can have
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else f"it is no TOML ({error})"
+        raise UsageError(f"{shown} cannot be read: {_shown(reason)}") from error
+    tables = content.get("degrade")
+    if not content.keys() <= {"description", "degrade"} or not isinstance(tables, list) or not tables:
+        raise UsageError(f"{shown} must hold [[degrade]] tables, may hold a description, and nothing else; "
+                         f"received {_shown(', '.join(content)) if content else 'an empty file'}")  # fmt: skip
+    steps = [_step_of_table(table, f"{shown}, [[degrade]] {number}") for number, table in enumerate(tables, 1)]
+    check(steps, f"{shown}:")
+    return tuple(map(describe, steps))
+
+
+def _step_of_table(table: Any, where: str) -> Step:
+    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+        raise UsageError(f'{where}: a step has a name, as in name = "jpeg"')
+    return _step(table["name"], [f"{key}={_text(value)}" for key, value in table.items() if key != "name"], where)
+
+
+def _text(value: Any) -> str:
+    """A TOML value as it would be written after --degrade; what has no such form is refused by the option that gets it."""
+    if isinstance(value, list) and len(value) == 2 and all(type(each) in (int, float) for each in value):
+        return f"{options.write(value[0])}..{options.write(value[1])}"
+    return options.write(value) if type(value) in (int, float) else str(value)
+
+
 def _shown(text: str) -> str:
     return text if text and text.isprintable() else ascii(text)
-
-
-def _write(value: Value) -> str:
-    if not isinstance(value, tuple):
-        return str(value)
-    low, high = value
-    return str(low) if low == high else f"{low}..{high}"

@@ -77,8 +77,7 @@ class MediaPipeDetector:
             PhotoError: MediaPipe failed on this photo; the next one gets a new task, since one that failed stays failed.
             MissingDependency: a system library that MediaPipe needs is not installed.
         """
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
-            raise ValueError(f"the detector takes uint8 (H, W, 3), not empty; received {rgb.dtype} {rgb.shape}")
+        check_rgb(rgb)
         if self._task is None:
             self._task = _load(self._model, self._confidence)
         import mediapipe  # loaded by _load
@@ -109,6 +108,12 @@ class MediaPipeDetector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check_rgb(rgb: NDArray[np.uint8]) -> None:
+    """Raises ValueError for what no detector takes: not uint8 (H, W, 3), or empty, which MediaPipe does not survive."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        raise ValueError(f"the detector takes uint8 (H, W, 3), not empty; received {rgb.dtype} {rgb.shape}")
 
 
 def import_mediapipe() -> ModuleType:

@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,9 @@ _numbers = itertools.count()
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """Writes `data` under `path`, whole or not at all. Raises OutputError."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{next(_numbers)}")
+    temporary = path.with_name(
+        f"{TEMPORARY}{os.getpid()}-{next(_numbers)}-{uuid.uuid4().hex[:8]}"
+    )  # another machine may write here
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
@@ -29,6 +32,11 @@ def replace_bytes(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise output_error(error, path) from error
+
+
+def _temporary_name() -> str:
+    """One that no other process has, on this machine or on another that writes into the same folder."""
+    return f"{TEMPORARY}{os.getpid()}-{next(_numbers)}-{uuid.uuid4().hex[:8]}"
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -1,68 +1,34 @@
 """Which photos must never be apart, and the split of each group.
 
-A group is a connected component of: the same content, near-duplicates by perceptual hash (mirrored too), the same
---group-by key. Its key is the smallest SHA-256 in it when it was first built; its split is a hash of (seed, key).
+A group is a connected component of: the same content, near-duplicates by perceptual hash (mirrored, or cut by up to 5 % a side,
+too), the same --group-by key. Its key is the smallest SHA-256 in it when it was first built; its split is a hash of (seed, key).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
-import cv2
-import imagehash
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from dataset_tools.errors import UsageError
+from dataset_tools.near import Indices, Prints, pairs
+from dataset_tools.prints import perceptual_hash
+from dataset_tools.ties import SPLITS, Forest, Ledger
 
-SPLITS = ("train", "val", "test")
-
-# Bits of 256 that near-duplicates may differ in. On 1,670 portraits re-encoded twins differ by 0 to 20, and no two other
-# photos by fewer than 66.
-NEAR_BITS = 40
-FLAT = 2.0  # grey levels: an image of less deviation has no structure that a hash could hold
-
-
-def perceptual_hash(rgb: np.ndarray) -> str:
-    """256-bit DCT hash (pHash, Zauner 2010) of an image and of its mirror image, as 2 × 64 hex digits.
-
-    "" for an image of nearly one colour: its hash would be noise, and all such images would look alike.
-
-    Args:
-        rgb: (H, W, 3) uint8.
-    """
-    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(gray, (64, 64), interpolation=cv2.INTER_AREA)
-    if small.std() < FLAT:
-        return ""
-    return "".join(str(imagehash.phash(Image.fromarray(view), hash_size=16)) for view in (small, np.fliplr(small).copy()))
-
-
-def near_hashes(hashes: Iterable[str]) -> dict[str, set[str]]:
-    """For each hash those that differ from it in at most NEAR_BITS bits, one of the two mirrored or not; itself among them."""
-    unique = sorted(set(hashes) - {""})
-    near: dict[str, set[str]] = {text: {text} for text in unique}
-    if not unique:
-        return near
-    words = np.frombuffer(bytes.fromhex("".join(unique)), dtype=">u8").astype(np.uint64).reshape(len(unique), 2, 4)
-    plain = words[:, 0]
-    step = max(1, 4_000_000 // len(unique))  # rows a block, so that a block needs some 100 MB
-    for start in range(0, len(unique), step):
-        rows = words[start : start + step]
-        best = np.minimum(*(np.bitwise_count(rows[:, side, None] ^ plain[None]).sum(-1, dtype=np.uint16) for side in (0, 1)))
-        for i, j in np.argwhere(best <= NEAR_BITS):
-            near[unique[start + i]].add(unique[j])
-            near[unique[j]].add(unique[start + i])
-    return near
+__all__ = ["SPLITS", "Member", "Photo", "Place", "assign", "duplicates", "parse_split", "perceptual_hash", "split_of"]
 
 
 @dataclass(frozen=True)
 class Member:
     """A photo with at least one crop that is kept."""
 
-    sha256: str
+    sha256: str  # 64 hex digits
     hashes: tuple[str, ...]  # perceptual hashes: of the photo and of each of its kept crops
     key: str | None  # of --group-by
     before: tuple[str, str] | None = None  # (group, split) that an earlier build gave it
@@ -74,6 +40,15 @@ class Place:
 
     group: str | None
     split: str | None
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that may be a duplicate of another."""
+
+    sha256: str  # 64 hex digits
+    hash: str  # perceptual hash of the whole photo
+    quality: tuple[int, ...]  # the larger the better: pixels first; as many numbers for every photo
 
 
 def parse_split(text: str) -> tuple[int, int, int]:
@@ -93,79 +68,130 @@ def split_of(key: str, seed: int, shares: Sequence[int]) -> str:
     return "val" if number < shares[0] + shares[1] else "test"
 
 
-class _Components:
-    """Union-find over the members, with what is known of each component at its root."""
-
-    def __init__(self, members: Sequence[Member]):
-        self.parent = list(range(len(members)))
-        self.smallest = [member.sha256 for member in members]
-        self.before = [{member.before} if member.before else set() for member in members]
-
-    def find(self, item: int) -> int:
-        while self.parent[item] != item:
-            self.parent[item] = self.parent[self.parent[item]]
-            item = self.parent[item]
-        return item
-
-    def union(self, one: int, other: int) -> None:
-        one, other = self.find(one), self.find(other)
-        if one != other:
-            self.parent[other] = one
-            self.smallest[one] = min(self.smallest[one], self.smallest[other])
-            self.before[one] |= self.before[other]
-
-
-def assign(members: Sequence[Member], seed: int, shares: Sequence[int]) -> list[Place]:
+def assign(members: Iterable[Member], seed: int, shares: Sequence[int]) -> Sequence[Place]:
     """The group and split of each member, in the order given (which must be the manifest's, so that builds agree).
 
     Members that an earlier build placed stay where they are. A new one that joins a group takes its split; one that
     would tie groups of different splits together is given no place, so that no split leaks into another.
+
+    Raises:
+        ValueError: a SHA-256 or a perceptual hash is none.
     """
-    components = _Components(members)
-    near = near_hashes(text for member in members for text in member.hashes)
-    holders: dict[tuple[str, str], set[int]] = {}  # what placed members have -> the roots of their components
-    placed: set[int] = set()
+    held = Ledger()
+    for member in members:
+        held.add(member.sha256, member.hashes, member.key, member.before)
+    roots = held.components()
+    old = held.split >= 0
+    torn = np.zeros(len(held), np.uint8)  # of each component: a bit for each split that a member of it had
+    np.bitwise_or.at(torn, roots[old], np.left_shift(1, held.split[old]).astype(np.uint8))
+    disputed = np.bitwise_count(torn)[roots] > 1
+    if disputed.any():
+        roots[disputed] = _settle(held, disputed)
+    held.hashes = Prints()  # they have served
+    return _Places(held, _namers(held, roots), seed, shares)
 
-    def own(member: Member) -> list[tuple[str, str]]:
-        ties = [("content", member.sha256), *(("hash", text) for text in member.hashes if text)]
-        ties += [("key", member.key)] if member.key is not None else []
-        return ties + ([("before", member.before[0])] if member.before else [])
 
-    order = sorted(range(len(members)), key=lambda index: members[index].before is None)  # stable: placed ones first
-    for index in order:
-        member = members[index]
-        ties = own(member) + [("hash", other) for text in member.hashes if text for other in near[text]]
-        linked = {components.find(root) for tie in ties for root in holders.get(tie, ())}
-        splits = {before[1] for root in linked for before in components.before[root]}
-        if member.before:  # it stays; it is tied only to what shares its split already
-            linked = {root for root in linked if {b[1] for b in components.before[root]} <= {member.before[1]}}
-        elif len(splits) > 1:
+def _settle(held: Ledger, disputed: NDArray[np.bool_]) -> Indices:
+    """The component of each disputed member, taken one after another, placed ones first; -1 for one that would bridge splits."""
+    items = np.flatnonzero(disputed)
+    ties: dict[int, set[int]] = defaultdict(set)  # by hash
+    for one, other in pairs(held.hashes, np.where(disputed[held.owner], np.arange(len(held.owner)), -1)):
+        for a, b in set(zip(held.owner[one].tolist(), held.owner[other].tolist(), strict=True)):
+            ties[a].add(b)
+            ties[b].add(a)
+    forest = Forest(len(held))
+    splits = {item: {int(held.split[item])} - {-1} for item in items.tolist()}  # of the component whose root it is
+    holders: dict[tuple[str, bytes], set[int]] = defaultdict(set)  # who has a content, a key, a group
+    placed = set[int]()
+    for item in sorted(items.tolist(), key=lambda item: held.split[item] < 0):
+        own = [("content", held.sha[item].tobytes())]
+        own += [("key", held.key[item].tobytes())] if held.key[item] else []
+        own += [("group", held.group[item].tobytes())] if held.split[item] >= 0 else []
+        linked = {forest.find(other) for tie in own for other in holders[tie]} | {forest.find(o) for o in ties[item] & placed}
+        if held.split[item] >= 0:  # it stays; it is tied only to what shares its split already
+            linked = {root for root in linked if splits[root] <= splits[item]}
+        elif len(set[int]().union(*(splits[root] for root in linked))) > 1:
             continue
         for root in linked:
-            components.union(root, index)
-        placed.add(index)
-        for tie in own(member):
-            holders.setdefault(tie, set()).add(components.find(index))
-    return [
-        _place(member, index, components, seed, shares) if index in placed else Place(None, None)
-        for index, member in enumerate(members)
-    ]
+            together = splits[forest.find(item)] | splits[root]
+            forest.join(np.array([root]), np.array([item]))
+            splits[forest.find(item)] = together
+        placed.add(item)
+        for tie in own:
+            holders[tie].add(item)
+    return np.array([forest.find(item) if item in placed else -1 for item in items.tolist()], np.int64)
 
 
-def _place(member: Member, index: int, components: _Components, seed: int, shares: Sequence[int]) -> Place:
-    if member.before:
-        return Place(*member.before)
-    root = components.find(index)
-    if components.before[root]:
-        return Place(*min(components.before[root]))
-    key = components.smallest[root]
-    return Place(key, split_of(key, seed, shares))
+class _Places(Sequence[Place]):
+    """The place of each member, worked out where it is asked for: 4 bytes a member beside the ledger."""
+
+    def __init__(self, held: Ledger, namer: NDArray[np.int32], seed: int, shares: Sequence[int]):
+        """namer: (N,) the member whose group each member is in; -1: none."""
+        self._held, self._namer, self._seed, self._shares = held, namer, seed, shares
+
+    def __len__(self) -> int:
+        return len(self._namer)
+
+    @overload
+    def __getitem__(self, index: int) -> Place: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Place]: ...
+    def __getitem__(self, index: int | slice) -> Place | Sequence[Place]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        namer = int(self._namer[index])
+        if namer < 0:
+            return Place(None, None)
+        split = int(self._held.split[namer])
+        if split >= 0:
+            return Place(self._held.group[namer].tobytes().hex(), SPLITS[split])
+        key = self._held.sha[namer].tobytes().hex()
+        return Place(key, split_of(key, self._seed, self._shares))
 
 
-def as_old(rows: Sequence[Mapping[str, object]]) -> dict[tuple[str, str], tuple[str, str]]:
-    """(source, sha256) -> (group, split) of the photos that an earlier manifest placed."""
-    return {
-        (str(row["source"]), str(row["sha256"])): (str(row["group"]), str(row["split"]))
-        for row in rows
-        if row["kind"] == "photo" and row["group"]
-    }
+def _namers(held: Ledger, roots: Indices) -> NDArray[np.int32]:
+    """(N,) the member that names the group of each: one that had the smallest group, or else the one of the smallest SHA-256.
+
+    A member that had a group names its own.
+    """
+    old = held.split >= 0
+    order = np.lexsort((*held.sha.T[::-1], *held.group.T[::-1], ~old, roots))
+    first = np.ones(len(order), bool)
+    first[1:] = roots[order[1:]] != roots[order[:-1]]
+    namer = np.full(len(held), -1, np.int32)
+    namer[roots[order[first]]] = order[first]  # of each component, at its root
+    namer = np.where(roots >= 0, namer[roots], -1)
+    return np.where(old, np.arange(len(held)), namer).astype(np.int32)
+
+
+def duplicates(photos: Iterable[Photo]) -> list[int | None]:
+    """For each photo the index of the better one that it duplicates; None for those to keep.
+
+    Photos are duplicates where their content is the same or their hashes are near. The best photo is kept first (the highest
+    quality, the earlier of equals), and what duplicates it is dropped; then the best of what is left. So no photo is dropped for
+    the sake of one that it is not itself a duplicate of.
+
+    Raises:
+        ValueError: a SHA-256 or a perceptual hash is none.
+    """
+    held, quality = Ledger(), list[tuple[int, ...]]()
+    number = array("i")  # of the hash of each photo; -1: none
+    for photo in photos:
+        held.add(photo.sha256, (photo.hash,))
+        quality.append(photo.quality)
+        number.append(len(held.hashes) - 1 if photo.hash else -1)
+    roots, hashes = held.components(), np.frombuffer(number, np.int32).astype(np.int64)
+    kept_instead: list[int | None] = [None] * len(quality)
+    order = np.argsort(roots, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(roots[order])) + 1):
+        left = np.array(sorted(group.tolist(), key=lambda index: quality[index], reverse=True), np.int64)  # stable: earlier first
+        while len(left) > 1:
+            best, left = int(left[0]), left[1:]
+            same = (held.sha[left] == held.sha[best]).all(1)
+            if hashes[best] >= 0:
+                hashed = np.flatnonzero(hashes[left] >= 0)
+                same[hashed] |= held.hashes.near_to(int(hashes[best]), hashes[left[hashed]])
+            for index in left[same].tolist():
+                kept_instead[index] = best
+            left = left[~same]
+    return kept_instead

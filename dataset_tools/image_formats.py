@@ -26,7 +26,7 @@ _BEGINNINGS = re.compile(
 def sniff(head: bytes) -> str | None:
     """The format that a file begins like, from its first `HEAD_BYTES` bytes; None if it is no image that we know.
 
-    JPEG (MPO too), PNG, WEBP, TIFF, BMP and GIF are read; HEIF, AVIF, camera RAW, PSD, XCF, JXL, JPEG2000, EXR, ICO are not.
+    JPEG (MPO too), PNG, WEBP, TIFF, BMP, GIF, AVIF and HEIF are read; camera RAW, PSD, XCF, JXL, JPEG2000, EXR, ICO are not.
     """
     found = _BEGINNINGS.match(head[:HEAD_BYTES])
     return next(name for name, text in found.groupdict().items() if text is not None) if found else None
@@ -106,6 +106,69 @@ def _tiff_end(data: bytes) -> int:
     return int(max([*ends, *found.get(34665, ()), *found.get(34853, ())]))
 
 
+def _heif_end(data: bytes) -> int:
+    """After the boxes that make up a HEIF or AVIF, and after all the places that its item locations point at.
+
+    ISO/IEC 14496-12: 4.2 (a box), 8.11.3 (iloc). A box of another kind after them is not a part of the picture.
+    """
+    ends, at = [8], 0
+    while at < len(data):
+        body, stop, kind = _box(data, at)
+        if at and kind not in _HEIF_BOXES:
+            break
+        if kind == b"meta":
+            ends.extend(_item_ends(data, body + 4, stop))
+        ends.append(stop)
+        at = stop
+    return max(ends) if len(ends) > 2 else len(data) + 1  # ftyp alone holds no picture
+
+
+def heif_pixels(data: bytes) -> int:
+    """The pixels of the largest picture that a HEIF or AVIF announces (ISO/IEC 23008-12, 6.5.3: ispe), 0 if none."""
+    sizes = re.findall(rb"ispe\0{4}(.{4})(.{4})", data[: 1 << 20], re.DOTALL)
+    return max((int.from_bytes(width, "big") * int.from_bytes(height, "big") for width, height in sizes), default=0)
+
+
+def _box(data: bytes, at: int) -> tuple[int, int, bytes]:
+    """(where its content starts, where it ends, kind) of the box at `at`."""
+    size, kind = struct.unpack_from(">I4s", data, at)
+    if size == 1:
+        (size,) = struct.unpack_from(">Q", data, at + 8)
+        return at + 16, at + max(size, 16), kind
+    return at + 8, at + max(size, 8) if size else len(data), kind  # 0: to the end of the file
+
+
+def _item_ends(data: bytes, at: int, stop: int) -> Iterator[int]:
+    """Where each stretch of the file ends that the iloc of a meta box points at."""
+    kind = b""
+    while at < stop and kind != b"iloc":
+        body, at, kind = _box(data, at)
+    if kind != b"iloc":
+        return
+    version, sizes, more = data[body], data[body + 4], data[body + 5]
+    widths = {"offset": sizes >> 4, "length": sizes & 15, "base": more >> 4, "index": more & 15 if version else 0}
+    at, wide = body + 6, 4 if version == 2 else 2
+
+    def number(width: int) -> int:
+        nonlocal at
+        at += width
+        if at > len(data):
+            raise IndexError
+        return int.from_bytes(data[at - width : at], "big")
+
+    for _ in range(number(wide)):
+        number(wide)  # the item's id
+        method = number(2) & 15 if version else 0  # 0: the file itself, 1: the meta box, 2: another item
+        number(2)
+        base = number(widths["base"])
+        for _ in range(number(2)):
+            number(widths["index"])
+            end = base + number(widths["offset"]) + number(widths["length"])
+            if method == 0:
+                yield end
+
+
+_HEIF_BOXES = {b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"idat", b"uuid"}
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 _TIFF_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes of a value, by its type
 _ENDS: dict[str, Callable[[bytes], int]] = {
@@ -115,4 +178,6 @@ _ENDS: dict[str, Callable[[bytes], int]] = {
     "TIFF": _tiff_end,
     "BMP": lambda data: int(struct.unpack_from("<I", data, 2)[0]),
     "GIF": _gif_end,
+    "AVIF": _heif_end,
+    "HEIF": _heif_end,
 }

@@ -21,7 +21,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +31,25 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from dataset_tools import errors, files
-from dataset_tools.image_formats import HEAD_BYTES, SUFFIXES, png_chunks, reaches_its_end, sniff
+from dataset_tools.image_formats import HEAD_BYTES, SUFFIXES, heif_pixels, png_chunks, reaches_its_end, sniff
 
 __all__ = ["HEAD_BYTES", "MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "Photo", "PhotoInfo", "decode", "encode",
            "encode_jpeg", "encode_png", "read", "sniff", "write"]  # fmt: skip
 
 MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**30
+MAX_MEMORY = 2**29  # bytes that decoding may take, at some 4 a pixel (10 for 16-bit colour): 134 megapixels
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what Pillow logs must not reach a terminal by itself
 
-_READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+_READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 
 
 @dataclass(frozen=True)
 class PhotoInfo:
     """What a file says about its picture. `exif`, `icc` and `quantization` are as the file holds them."""
 
-    format: str  # JPEG PNG WEBP TIFF BMP GIF
+    format: str  # JPEG PNG WEBP TIFF BMP GIF AVIF HEIF
     width: int  # of the upright picture at full size, whatever the scale it was read at
     height: int
     mode: str  # what a sample holds: L LA RGB RGBA CMYK (0 = no ink)
@@ -92,38 +93,48 @@ def read(path: Path, scale: int = 1) -> Photo:
         TooLarge: more than MAX_BYTES.
         PhotoError: whatever else `decode` raises.
     """
-    name = _printable(str(path))
+    return decode(read_bytes(path, str(path)), str(path), scale)
+
+
+def read_bytes(path: Path, name: str, start: int = 0, length: int | None = None) -> bytes:
+    """The bytes of the image file `path`, or the `length` bytes from `start` on of a file that holds several.
+
+    Raises:
+        Unreadable, TooLarge: as `read`. PhotoError: no image that is read begins there. `name` is for error lines.
+    """
+    name = printable(name)
     try:  # O_NONBLOCK: opening a pipe must not wait for a writer
         with open(path, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as handle:
             status = os.fstat(handle.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise errors.Unreadable(f"{name} is a device or a pipe, not a photo")
+            handle.seek(start)
             _recognise(handle.read(HEAD_BYTES), name)
-            if status.st_size > MAX_BYTES:
+            if (status.st_size if length is None else length) > MAX_BYTES:
                 raise errors.TooLarge(f"{name} is larger than {MAX_BYTES >> 20} MiB, more than a photo needs")
-            handle.seek(0)
-            data = handle.read()
+            handle.seek(start)
+            return handle.read(length)
     except OSError as error:
         advice = ": change its permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
         raise errors.Unreadable(f"{name} cannot be read ({error.strerror}){advice}") from error
     except ValueError as error:
         raise errors.Unreadable(f"{name} cannot be read (no file can have this name)") from error
-    return decode(data, str(path), scale)
 
 
-def decode(data: bytes, name: str, scale: int = 1) -> Photo:
+def decode(data: bytes, name: str, scale: int | Callable[[int, int], int] = 1) -> Photo:
     """The photo in `data`, the content of a file called `name` (for error lines only), upright.
 
     At `scale` 2, 4 or 8 each pixel is the mean of scale x scale, which a JPEG decodes without the others; the arrays have
-    ceil(size / scale) pixels, `info` keeps the full size. Of an animation or of several pages the first is read.
+    ceil(size / scale) pixels, `info` keeps the full size. `scale` may be a function of the file's width and height. Of an
+    animation or of several pages the first is read.
 
     Raises:
         EmptyFile, NotAnImage, UnsupportedFormat, Truncated, Corrupt, TooLarge: one line each, whatever the bytes.
         ValueError: another scale.
     """
-    if scale not in (1, 2, 4, 8):
+    if not callable(scale) and scale not in (1, 2, 4, 8):
         raise ValueError(f"scale must be 1, 2, 4 or 8. Received: {scale}")
-    name = _printable(name)
+    name = printable(name)
     format = _recognise(data[:HEAD_BYTES], name)
     try:
         with _QUIET:
@@ -132,7 +143,8 @@ def decode(data: bytes, name: str, scale: int = 1) -> Photo:
         raise
     except Exception as error:
         text = str(error).lower()
-        if isinstance(error, (MemoryError, Image.DecompressionBombError)) or re.search("max_text|too much memory", text):
+        bomb = isinstance(error, (MemoryError, Image.DecompressionBombError)) or re.search("max_text|too much memory", text)
+        if bomb or (format == "AVIF" and heif_pixels(data) > MAX_PIXELS):  # which its decoder does not take for an AVIF
             raise errors.TooLarge(f"{name} unpacks into more than a photo needs, as an image bomb does") from error
         if not _whole(data, format, name) or (format in ("BMP", "TIFF") and "truncated" in text):
             raise _truncated(name) from error
@@ -141,12 +153,12 @@ def decode(data: bytes, name: str, scale: int = 1) -> Photo:
         raise _corrupt(name, format) from error
 
 
-def _decode(data: bytes, format: str, name: str, scale: int) -> Photo:
+def _decode(data: bytes, format: str, name: str, wanted: int | Callable[[int, int], int]) -> Photo:
     image = Image.open(io.BytesIO(data), formats=[format])  # the header; no pixel memory yet
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise errors.TooLarge(f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS} that are read")
-    if not _whole(data, format, name):
+    if not _whole(data, format, name) or (format == "JPEG" and len(data) * 512 < width * height):  # a bit for 64 pixels, at least
         raise _truncated(name)
     tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if 50706 in tags or int(tags.get(254, 0)) & 1:  # DNG; a first page that is only a preview
@@ -154,10 +166,15 @@ def _decode(data: bytes, format: str, name: str, scale: int) -> Photo:
     notes: list[str] = []
     orientation = _orientation(image, tags, notes)
     deep = 16 in tags.get(258, ()) or (format == "PNG" and data[24] == 16) or image.mode.startswith("I;16")
+    scale = wanted(width, height) if callable(wanted) else wanted
     if format == "JPEG" and min(image.size) >= scale > 1:
         image.draft(None, (width // scale, height // scale))
+    if image.width * image.height * (10 if deep and image.mode in ("RGB", "RGBA") else 4) > MAX_MEMORY:
+        raise errors.TooLarge(f"{name} has {width} x {height} pixels, which take more memory than {MAX_MEMORY >> 20} MiB")
     factor = 1 if image.size == (-(-width // scale), -(-height // scale)) else scale
     samples, mode = _deep(image, data, tags, name, factor) if deep else _plain(image, data, name, factor, notes)
+    if format == "JPEG" and bool((samples[-1] == 128).all()) and _made_up(data, image.mode, (width // scale, height // scale)):
+        raise _truncated(name)
     if format != "TIFF":  # both decoders turn a TIFF themselves
         samples = _UPRIGHT[orientation](samples)
         width, height = (height, width) if orientation >= 5 else (width, height)
@@ -177,6 +194,22 @@ def _decode(data: bytes, format: str, name: str, scale: int) -> Photo:
     return Photo(
         samples, PhotoInfo(format, width, height, mode, depth, orientation, exif, icc or None, quantization, tuple(notes))
     )
+
+
+def _made_up(data: bytes, mode: str, size: tuple[int, int]) -> bool:
+    """True for a JPEG whose scan stops early though an end marker follows: libjpeg then fills the rest with grey 128.
+
+    Told by bytes put before the end marker: a scan that is whole leaves them alone, one that was cut takes them for its own.
+    They hold every restart marker, since a decoder may be looking for the next one.
+    """
+    end = data.rfind(b"\xff\xd9")
+    filler = b"\x5a\xa5" * 2048 + b"".join(b"\xff" + bytes([0xD0 + number]) + b"\x5a\xa5" * 256 for number in range(8)) * 2
+    views = []
+    for bytes_ in (data, data[:end] + filler + data[end:]):
+        image = Image.open(io.BytesIO(bytes_), formats=["JPEG"])
+        image.draft(mode, size)
+        views.append(np.asarray(image))
+    return not np.array_equal(views[0], views[1])
 
 
 def _orientation(image: Image.Image, tags: Any, notes: list[str]) -> int:
@@ -225,9 +258,12 @@ def _deep(image: Image.Image, data: bytes, tags: Any, name: str, factor: int) ->
         decoded = cv2.imdecode(np.frombuffer(data[:8] + essential if chunks else data, np.uint8), cv2.IMREAD_UNCHANGED)
         if decoded is None or decoded.ndim != 3 or decoded.shape[:2] != high.shape[:2]:
             raise refusal
-        samples = cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA if decoded.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+        samples = cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA if decoded.shape[2] == 4 else cv2.COLOR_BGR2RGB, decoded)
         shared = min(samples.shape[2], high.shape[2])
-        if samples.dtype != np.uint16 or not np.array_equal((samples >> 8)[..., :shared], high[..., :shared]):
+        strips = range(0, samples.shape[0], 256)  # rows, so that no further copy of the whole is made
+        if samples.dtype != np.uint16 or not all(
+            np.array_equal(samples[row : row + 256, :, :shared] >> 8, high[row : row + 256, :, :shared]) for row in strips
+        ):
             raise refusal  # where the two disagree nobody knows what the file means
         if image.format == "PNG" and data[25] == 4:  # grey with alpha came as RGBA
             samples = np.ascontiguousarray(samples[..., 2:])
@@ -310,7 +346,22 @@ def _recognise(head: bytes, name: str) -> str:
         raise errors.NotAnImage(f"{name} is not an image, or of no kind that we know")
     if format not in _READ:
         raise _unsupported(name, f"a {format} image")
+    if format == "HEIF" and not _reads_heif():
+        raise errors.UnsupportedFormat(
+            f"{name} is a HEIF image, which needs an extra: pip install 'photomend[heic]', or convert it to JPEG or PNG first"
+        )
     return format
+
+
+@cache
+def _reads_heif() -> bool:
+    """Whether Pillow can read HEIF now: pillow-heif, an extra, is asked for it when the first such file comes."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return True
 
 
 def _unsupported(name: str, what: str) -> errors.UnsupportedFormat:
@@ -325,7 +376,7 @@ def _corrupt(name: str, format: str) -> errors.Corrupt:
     return errors.Corrupt(f"{name} is damaged, its bytes are no valid {format} image: copy it again from where it came from")
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """`name` fit for one line on a terminal: control characters, and bytes that are not UTF-8, as escapes."""
     name = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:x}", name)  # so Python holds such bytes
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
@@ -342,7 +393,7 @@ class _Quiet:
             if self._inside == 0:
                 self._saved = warnings.catch_warnings()
                 self._saved.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
+                warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
                 self._level = cv2.utils.logging.setLogLevel(0)
             self._inside += 1
 
@@ -368,9 +419,9 @@ def encode_png(rgb: NDArray[Any], xmp: bytes | None = None) -> bytes:
     return data[:33] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]  # after IHDR
 
 
-def encode_jpeg(rgb: NDArray[Any], quality: int = 92, xmp: bytes | None = None) -> bytes:
-    """JPEG of (H, W, 3) sRGB or (H, W) grey, uint8, its colour at full resolution (4:4:4)."""
-    return _save(rgb, "JPEG", quality=quality, subsampling=0, xmp=xmp)
+def encode_jpeg(rgb: NDArray[Any], quality: int = 92, xmp: bytes | None = None, subsampling: int = 0) -> bytes:
+    """JPEG of (H, W, 3) sRGB or (H, W) grey, uint8. `subsampling` of its colour: 0 none (4:4:4), 1 (4:2:2), 2 (4:2:0)."""
+    return _save(rgb, "JPEG", quality=quality, subsampling=subsampling, xmp=xmp)
 
 
 def encode(rgb: NDArray[Any], format: str, xmp: bytes | None = None) -> bytes:

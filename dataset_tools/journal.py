@@ -1,88 +1,250 @@
 """What a build has done so far, kept in the dataset's .photomend/ so that a killed build goes on where it was.
 
-One line a job in journal.jsonl: the names, sizes and times of its files, and its rows as they were before grouping.
+A SQLite file rather than dicts: a build of millions of photos holds none of their rows in memory, and the finishing step reads
+them back in the manifest's order.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dataset_tools import files
 from dataset_tools.archive import Source, stat_key
 from dataset_tools.engines import Work
-from dataset_tools.errors import output_error
-from dataset_tools.groups import SPLITS
+from dataset_tools.errors import DatasetError, OutputError
 from dataset_tools.manifest import STATE, Row
 
 Job = tuple[Source, ...]
-Stats = list[list[int] | None] | None  # [size, time of change] of each file of a job
+Stats = list[list[int] | None] | None  # [size, time of change] of each file of a job; None: they changed while it was done
 
+PASSING = {"unreadable", "worker_died", "time_limit", "internal_error"}  # failures that the next build tries again
 
-PASSING = {"unreadable", "worker_died", "internal_error"}  # failures that the next build tries again
+_TABLES = """
+CREATE TABLE IF NOT EXISTS made_with (text TEXT);
+CREATE TABLE IF NOT EXISTS jobs (
+    id INTEGER PRIMARY KEY, name TEXT UNIQUE, files INTEGER, stats TEXT, again INTEGER, seen INTEGER);
+CREATE TABLE IF NOT EXISTS rows (
+    job INTEGER, archive INTEGER, relative BLOB, face INTEGER, source TEXT, row TEXT, pair TEXT);
+CREATE INDEX IF NOT EXISTS rows_of_job ON rows (job);
+CREATE INDEX IF NOT EXISTS rows_of_pair ON rows (pair) WHERE pair IS NOT NULL;
+CREATE TEMP TABLE old (source TEXT PRIMARY KEY, sha256 TEXT, grp TEXT, split TEXT) WITHOUT ROWID;
+CREATE TEMP TABLE verdicts (job INTEGER PRIMARY KEY, verdict TEXT);
+"""
 
 
 class Journal:
-    """Append-only while a build runs; compacted to what the archive still holds when it finishes.
+    """The jobs that are done, their rows as they were before grouping, and what their files were like. Held by one process.
 
-    PR_SET_PDEATHSIG and atomic pair files make a lost tail harmless: what is not in the journal is done again.
+    Every job is one transaction. PR_SET_PDEATHSIG and atomic pair files make a lost one harmless: it is done again.
     """
 
     def __init__(self, dataset: Path, made_with: Row):
         """`made_with`: versions and detector. Rows made with others are forgotten, since their bytes could differ."""
-        self.path = dataset / STATE / "journal.jsonl"
-        self.staging = dataset / STATE / "staging"
-        self._entries: dict[str, Row] = {}
-        present = {name for folder in (self.staging, *(dataset / split for split in SPLITS)) for name in _names(folder)}
-        _forget_if_made_otherwise(self.path, made_with)
-        for entry in self._read():
-            if all(row.get("pair") in present for row in entry["rows"] if row["kind"] != "photo" and row["status"] == "kept"):
-                self._entries[entry["job"]] = entry
+        self.path = dataset / STATE / "journal.sqlite"
+        self.changed = 0  # jobs whose files are no longer what they were
+        with self._errors():
+            self._db = sqlite3.connect(self.path, isolation_level=None)
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # no shared memory, which network file systems lack
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA temp_store=FILE")
+            self._db.executescript(_TABLES)
+            text = files.json_line(made_with)
+            if self._db.execute("SELECT text FROM made_with").fetchall() != [(text,)]:
+                with self._transaction():
+                    self.forget()
+                    self._db.execute("INSERT INTO made_with VALUES (?)", (text,))
 
-    def _read(self) -> Iterable[Row]:
-        if not self.path.exists():
-            return
-        with open(self.path, encoding="utf-8") as handle:
-            for line in handle:
-                try:
-                    yield json.loads(line)
-                except ValueError:  # the line that a kill cut short
-                    continue
+    def close(self) -> None:
+        with self._errors():
+            self._db.close()
 
-    def known(self, job: Job) -> list[Row] | None:
-        """The rows of a job that was done before and whose files have not changed since; else None."""
-        entry = self._entries.get(_job_name(job))
-        if entry is None or entry["stats"] != _stats(job) or any(row["reason"] in PASSING for row in entry["rows"]):
-            return None
-        rows: list[Row] = entry["rows"]
-        return rows
+    def __enter__(self) -> Journal:
+        return self
 
-    def died(self, job: Job) -> bool:
-        """True where this job's worker died the last time."""
-        entry = self._entries.get(_job_name(job))
-        return entry is not None and any(row["reason"] == "worker_died" for row in entry["rows"])
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def forget(self) -> None:
+        """Everything (--fresh)."""
+        for table in ("made_with", "jobs", "rows"):
+            self._db.execute(f"DELETE FROM {table}")
+
+    # --- while photos are worked on
+
+    def begin(self, present: Iterable[str]) -> None:
+        """Forgets jobs whose staged or published pairs are not among the names `present`."""
+        with self._errors(), self._transaction():
+            self._db.execute("CREATE TEMP TABLE present (name TEXT PRIMARY KEY) WITHOUT ROWID")
+            self._db.executemany("INSERT OR IGNORE INTO present VALUES (?)", ((name,) for name in present))
+            self._db.execute("DELETE FROM jobs WHERE id IN (SELECT job FROM rows WHERE pair IS NOT NULL "
+                             "AND pair NOT IN (SELECT name FROM present))")  # fmt: skip
+            if self._db.execute("SELECT changes()").fetchone()[0]:
+                self.finished = False
+            self._db.execute("DROP TABLE present")
+            self._db.execute("DELETE FROM rows WHERE job NOT IN (SELECT id FROM jobs)")
+            self._db.execute("UPDATE jobs SET seen = 0")
+
+    def is_done(self, job: Job) -> bool:
+        """True for a job that was done before, whose files have not changed since, and that did not fail in passing."""
+        found = self._db.execute("SELECT id, stats, again FROM jobs WHERE name = ?", (_job_name(job),)).fetchone()
+        if found is None or found[2]:
+            return False
+        if found[1] != json.dumps(_stats(job)):
+            self.changed += 1
+            return False
+        self._db.execute("UPDATE jobs SET seen = 1 WHERE id = ?", (found[0],))
+        return True
+
+    def ask_for_all(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of `jobs` that are still to be done; the others are marked as part of the archive."""
+        with self._errors(), self._transaction():
+            return [job for job in jobs if not self.is_done(job)]
+
+    def keep_below(self, folder: str) -> None:
+        """Marks what is known of photos in a folder that cannot be read at present: they are hidden, not gone."""
+        with self._errors():
+            self._db.execute("UPDATE jobs SET seen = 1 WHERE substr(name, 1, ?) = ?", (len(folder) + 1, f"{folder}/"))
 
     def add(self, job: Job, rows: Sequence[Row], stats: Stats) -> None:
-        """Notes a finished job and what its files were when it began. One write, so that a kill loses at most the last line."""
-        entry: Row = {"job": _job_name(job), "stats": stats, "rows": list(rows)}
-        try:
-            with open(self.path, "a", encoding="utf-8") as handle:
-                handle.write(files.json_line(entry))
-        except OSError as error:
-            raise output_error(error, self.path) from error
-        self._entries[entry["job"]] = entry
+        """Notes a finished job and what its files were when it began."""
+        places = {source.name: source for source in job}
+        name, reasons = _job_name(job), {row["reason"] for row in rows}
+        with self._errors(), self._transaction():
+            self.finished = False
+            known = self._db.execute("SELECT id FROM jobs WHERE name = ?", (name,)).fetchone()
+            if known:
+                self._db.execute("DELETE FROM rows WHERE job = ?", known)
+            values = (known and known[0], name, len(job), json.dumps(stats), bool(reasons & PASSING))
+            key = self._db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, 1)", values).lastrowid
+            self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", (
+                (key, places[row["source"]].archive, places[row["source"]].relative, row.get("face", -1), row["source"],
+                 files.json_line(row), row.get("pair")) for row in rows))  # fmt: skip
 
-    def compact(self, jobs: Sequence[Job]) -> None:
-        """Rewrites the journal with the entries of `jobs` alone."""
-        kept = (self._entries[_job_name(job)] for job in jobs if _job_name(job) in self._entries)
-        files.replace_text(self.path, "".join(map(files.json_line, kept)))
+    # --- the finishing step
+
+    def all_seen(self) -> bool:
+        """True where the archive still holds every file that this journal knows."""
+        return self._db.execute("SELECT 1 FROM jobs WHERE NOT seen").fetchone() is None
+
+    def drop_the_unseen(self) -> int:
+        """Forgets the jobs that the archive no longer holds; how many."""
+        with self._errors(), self._transaction():
+            gone = self._db.execute("DELETE FROM jobs WHERE NOT seen").rowcount
+            if gone:
+                self.finished = False
+                self._db.execute("DELETE FROM rows WHERE job NOT IN (SELECT id FROM jobs)")
+        return gone
+
+    def remember(self, published: Iterable[Row]) -> None:
+        """The rows of the manifest before: where its photos were placed."""
+        photos = ((row["source"], row["sha256"], row["group"], row["split"]) for row in published if row["kind"] == "photo")
+        with self._errors(), self._transaction():
+            self._db.execute("DELETE FROM old")
+            self._db.executemany("INSERT OR REPLACE INTO old VALUES (?, ?, ?, ?)", photos)
+
+    def placed_before(self, source: str, sha256: str) -> tuple[str, str] | None:
+        """(group, split) that the manifest before gave to this very photo."""
+        query = "SELECT grp, split FROM old WHERE source = ? AND sha256 = ? AND grp IS NOT NULL"
+        with self._errors():
+            found: tuple[str, str] | None = self._db.execute(query, (source, sha256)).fetchone()
+        return found
+
+    def of_before(self) -> tuple[int, int]:
+        """(photos of the manifest before, those of them that the archive no longer holds)."""
+        with self._errors():
+            total = self._db.execute("SELECT COUNT(*) FROM old").fetchone()[0]
+            left = self._db.execute("SELECT COUNT(*) FROM old WHERE source NOT IN (SELECT source FROM rows JOIN jobs "
+                                    "ON jobs.id = rows.job WHERE seen)").fetchone()[0]  # fmt: skip
+        return total, left
+
+    def files(self) -> int:
+        """How many files the archive holds."""
+        return int(self._db.execute("SELECT COALESCE(SUM(files), 0) FROM jobs WHERE seen").fetchone()[0])
+
+    def kept_jobs(self) -> Iterator[tuple[int, list[Row]]]:
+        """(job, its rows) of each job that keeps a pair, in an order that depends on the names of its files alone."""
+        query = ("SELECT rows.job, row FROM rows JOIN jobs ON jobs.id = rows.job WHERE rows.job IN "
+                 "(SELECT job FROM rows WHERE pair IS NOT NULL) ORDER BY jobs.name, archive, relative, face")  # fmt: skip
+        job, rows = 0, list[Row]()
+        for key, text in self._select(query):
+            if key != job and rows:
+                yield job, rows
+                rows = []
+            job = key
+            rows.append(json.loads(text))
+        if rows:
+            yield job, rows
+
+    def holds(self, pair: str) -> bool:
+        """True where a row of this build made that pair."""
+        with self._errors():
+            return self._db.execute("SELECT 1 FROM rows WHERE pair = ?", (pair,)).fetchone() is not None
+
+    @property
+    def finished(self) -> bool:
+        """True where the dataset was published from exactly what this journal holds."""
+        return bool(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    @finished.setter
+    def finished(self, value: bool) -> None:
+        with self._errors():
+            self._db.execute(f"PRAGMA user_version = {int(value)}")
+
+    def source_of(self, job: int) -> str:
+        """The name of the photo that a job keeps pairs of."""
+        with self._errors():
+            return str(self._db.execute("SELECT source FROM rows WHERE job = ? AND pair IS NOT NULL", (job,)).fetchone()[0])
+
+    def decide(self, verdicts: Iterable[tuple[int, Row]]) -> None:
+        """Notes (job, what the finishing step says of it) for `final_rows`."""
+        with self._errors(), self._transaction():
+            self._db.execute("DELETE FROM verdicts")
+            lines = ((job, json.dumps(verdict)) for job, verdict in verdicts)
+            self._db.executemany("INSERT INTO verdicts VALUES (?, ?)", lines)
+
+    def final_rows(self, judge: Callable[[Row, Row | None], Row]) -> Iterator[Row]:
+        """judge(row, verdict on its job or None) of every row, in the manifest's order: (archive, path bytes, face)."""
+        query = "SELECT row, verdict FROM rows LEFT JOIN verdicts USING (job) ORDER BY archive, relative, face"
+        for text, verdict in self._select(query):
+            yield judge(json.loads(text), json.loads(verdict) if verdict else None)
+
+    def _select(self, query: str) -> Iterator[Any]:
+        with self._errors():
+            yield from self._db.execute(query)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OutputError(
+                f"{self.path} cannot be written ({error}): free some space, then run the same command again"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise DatasetError(f"{self.path} is damaged ({error}): add --fresh to build the dataset anew") from error
 
 
 def _job_name(job: Job) -> str:
-    return "\n".join(source.name for source in job)
+    return "//".join(source.name for source in job)  # which no path holds
 
 
 @dataclass
@@ -90,6 +252,9 @@ class Watched:
     """A stager that also tells what the files were before it read them: None where they changed meanwhile (do it again)."""
 
     work: Work
+
+    def open(self) -> None:
+        self.work.open()
 
     def __call__(self, job: Job) -> tuple[list[Row], Stats]:
         before = _stats(job)
@@ -100,18 +265,13 @@ class Watched:
         self.work.close()
 
 
-def _forget_if_made_otherwise(path: Path, made_with: Row) -> None:
-    note = path.with_name("made_with.json")
-    text = files.json_line(made_with)
-    if not note.exists() or note.read_text("utf-8") != text:
-        path.unlink(missing_ok=True)
-        files.replace_text(note, text)
-
-
 def _stats(job: Job) -> list[list[int] | None]:
     states = (stat_key(source.path) for source in job)
     return [list(state) if state else None for state in states]
 
 
-def _names(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []
+def names_in(*folders: Path) -> Iterator[str]:
+    """The names in those of the folders that exist."""
+    for folder in folders:
+        if folder.is_dir():
+            yield from os.listdir(folder)

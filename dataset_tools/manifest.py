@@ -6,22 +6,23 @@ No file of it holds a time, a host, an absolute path or a worker count, so that 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dataset_tools import files
-from dataset_tools.archive import sha256
+from dataset_tools.archive import encode_name, sha256
 from dataset_tools.errors import DatasetError
 from dataset_tools.groups import SPLITS
 
 Row = dict[str, Any]
 
 FORMAT = "photomend dataset"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had other perceptual hashes
 STATE = ".photomend"  # lock, journal and staging, beside what is published
 
 
@@ -37,20 +38,45 @@ def crop_row(kind: str, source: str, sha: str, index: int, status: str, reason: 
             "group": None, "split": None, "pair": None, "pair_sha256": None, **more}  # fmt: skip
 
 
-def count(rows: Sequence[Row], files_seen: int) -> dict[str, Any]:
-    """The counts that must add up: files = not_images + photos; photos and crops = kept + rejected (+ failed)."""
-    photos = Counter(row["status"] for row in rows if row["kind"] == "photo")
-    crops = Counter(row["status"] for row in rows if row["kind"] != "photo")
-    reasons = Counter(f"{row['kind']}:{row['reason']}" for row in rows if row["reason"])
-    return {
-        "files": files_seen,
-        "not_images": files_seen - photos.total(),
-        "photos": {"all": photos.total(), **{status: photos[status] for status in ("kept", "rejected", "failed")}},
-        "faces": {"all": crops.total(), **{status: crops[status] for status in ("kept", "rejected")}},
-        "reasons": dict(sorted(reasons.items())),
-        "splits": {split: sum(row["kind"] != "photo" and row["split"] == split for row in rows) for split in SPLITS},
-        "groups": {split: len({row["group"] for row in rows if row["split"] == split}) for split in SPLITS},
-    }
+class Tally:
+    """The counts that must add up, from one row after another: files = not_images + photos; photos and crops = kept + rejected
+    (+ failed)."""
+
+    def __init__(self) -> None:
+        self._photos: Counter[str] = Counter()
+        self._crops: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._splits: Counter[str] = Counter()
+        self._groups: dict[str, set[int]] = {split: set() for split in SPLITS}
+
+    def add(self, row: Row) -> None:
+        photo = row["kind"] == "photo"
+        (self._photos if photo else self._crops)[row["status"]] += 1
+        if row["reason"]:
+            self._reasons[f"{row['kind']}:{row['reason']}"] += 1
+        if row["split"]:
+            self._groups[row["split"]].add(int(row["group"][:16], 16))  # 64 bits of it tell groups apart
+            self._splits[row["split"]] += not photo
+
+    def counts(self, files_seen: int) -> dict[str, Any]:
+        photos, crops = self._photos, self._crops
+        return {
+            "files": files_seen,
+            "not_images": files_seen - photos.total(),
+            "photos": {"all": photos.total(), **{status: photos[status] for status in ("kept", "rejected", "failed")}},
+            "faces": {"all": crops.total(), **{status: crops[status] for status in ("kept", "rejected")}},
+            "reasons": dict(sorted(self._reasons.items())),
+            "splits": {split: self._splits[split] for split in SPLITS},
+            "groups": {split: len(self._groups[split]) for split in SPLITS},
+        }
+
+
+def count(rows: Iterable[Row], files_seen: int) -> dict[str, Any]:
+    """The counts of `rows`; see Tally."""
+    tally = Tally()
+    for row in rows:
+        tally.add(row)
+    return tally.counts(files_seen)
 
 
 def manifest_text(rows: Sequence[Row]) -> str:
@@ -58,73 +84,41 @@ def manifest_text(rows: Sequence[Row]) -> str:
     return "".join(map(files.json_line, rows))
 
 
-def metadata_text(rows: Sequence[Row], split: str) -> str:
-    """What Hugging Face's imagefolder loader reads beside the pairs of a split."""
-    return "".join(
-        files.json_line(
-            {
-                "file_name": row["pair"].partition("/")[2],
-                "source": row["source"],
-                "face": row["face"],
-                "group": row["group"],
-                "degradations": json.dumps(row["degradations"], sort_keys=True),
-            }
-        )
-        for row in rows
-        if row["kind"] != "photo" and row["split"] == split
+def metadata_line(row: Row) -> str:
+    """What Hugging Face's imagefolder loader reads beside a pair: one line of its split's metadata.jsonl."""
+    return files.json_line(
+        {
+            "file_name": row["pair"].partition("/")[2],
+            "source": row["source"],
+            "face": row["face"],
+            "group": row["group"],
+            "degradations": json.dumps(row["degradations"], sort_keys=True),
+        }
     )
 
 
-def publish(folder: Path, info: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Writes the manifest, the splits' metadata, the card, and last dataset.json, whose presence says that all is whole."""
-    text = manifest_text(rows)
-    files.replace_text(folder / "manifest.jsonl", text)
-    for split in SPLITS:
-        files.replace_text(folder / split / "metadata.jsonl", metadata_text(rows, split))
-    info = {**info, "format": FORMAT, "format_version": FORMAT_VERSION, "manifest_sha256": sha256(text.encode("utf-8"))}
-    files.replace_text(folder / "README.md", card_text(info))
-    files.replace_json(folder / "dataset.json", info)
-
-
-def card_text(info: Mapping[str, Any]) -> str:
-    """The dataset's card, in Markdown."""
-    counts = info["counts"]
-    lines = [
-        "# A dataset of pairs made by photomend",
-        "",
-        "Each PNG holds two images side by side: left the degraded input (A), right the original (B).",
-        "",
-        "| split | pairs | groups |",
-        "|---|---|---|",
-        *(f"| {split} | {counts['splits'][split]} | {counts['groups'][split]} |" for split in SPLITS),
-        "",
-        f"{counts['files']} files: {counts['not_images']} no images, {counts['photos']['kept']} photos kept, "
-        f"{counts['photos']['rejected']} rejected, {counts['photos']['failed']} failed. "
-        f"{counts['faces']['all']} crops: {counts['faces']['kept']} kept, {counts['faces']['rejected']} rejected.",
-        "",
-        "| reason | count |",
-        "|---|---|",
-        *(f"| {reason} | {number} |" for reason, number in counts["reasons"].items()),
-        "",
-        "## Recipe",
-        "",
-        "```json",
-        json.dumps(info["recipe"], indent=2, sort_keys=True, ensure_ascii=False),
-        "```",
-        "",
-        "The photos' licence and the consent of the people in them are not known to the program: add them here.",
-    ]
-    return "\n".join(lines) + "\n"
+def metadata_text(rows: Sequence[Row], split: str) -> str:
+    """The whole metadata.jsonl of a split."""
+    return "".join(metadata_line(row) for row in rows if row["kind"] != "photo" and row["split"] == split)
 
 
 @dataclass(frozen=True)
 class PairRow:
-    """One pair of a split. `path` holds A|B; degradations as drawn (empty where nobody recorded them)."""
+    """One pair of a split: A|B in `path`, or in a slice of it; degradations as drawn (empty where nobody recorded them)."""
 
-    path: Path
+    path: Path  # an image, or a tar shard
     sha256: str | None
     degradations: list[Row]
     source: str
+    name: str  # "train/NAME.png", printable: what messages call it
+    start: int = 0  # of a slice, in bytes
+    length: int | None = None  # None: the whole file
+
+    def read(self) -> bytes:
+        """The bytes of its image file. Raises PhotoError where they cannot be read."""
+        from dataset_tools.image_io import read_bytes
+
+        return read_bytes(self.path, self.name, self.start, self.length)
 
 
 def is_pair(name: str) -> bool:
@@ -194,15 +188,24 @@ def _open_ours(folder: Path) -> Dataset:
     if info.get("format_version") != FORMAT_VERSION:
         raise DatasetError(f"{folder} has format version {info.get('format_version')}, this photomend reads {FORMAT_VERSION}")
     pairs: dict[str, list[PairRow]] = {split: [] for split in SPLITS}
+    places = _places(folder) if info.get("recipe", {}).get("format") == "webdataset" else {}
     for number, row in enumerate(read_rows(folder / "manifest.jsonl"), 1):
         try:
             if row["kind"] != "photo" and row["status"] == "kept":
                 if not is_pair(row["pair"]):
                     raise ValueError(f"{row['pair']} is no name of a pair")
-                pairs[row["split"]].append(PairRow(folder / row["pair"], row["pair_sha256"], row["degradations"], row["source"]))
+                path, start, length = places.get(row["pair"], (folder / row["pair"], 0, None))
+                known = (row["pair_sha256"], row["degradations"], row["source"], row["pair"])
+                pairs[row["split"]].append(PairRow(path, *known, start, length))
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"{folder}/manifest.jsonl, line {number} is damaged ({error}): build the dataset again") from error
     return Dataset(folder, info, pairs, info["manifest_sha256"], "AtoB")
+
+
+def _places(folder: Path) -> Mapping[str, tuple[Path, int, int]]:
+    from dataset_tools import shards  # which imports this module
+
+    return shards.index(folder)
 
 
 def _open_classic(folder: Path, direction: str) -> Dataset:
@@ -212,7 +215,8 @@ def _open_classic(folder: Path, direction: str) -> Dataset:
     names = []
     for split in SPLITS:
         found = sorted(path for path in (folder / split).glob("*") if path.suffix.lower() in SUFFIXES)
-        pairs[split] = [PairRow(path, None, [], f"{split}/{path.name}") for path in found]
+        named = [(path, f"{split}/{path.name}") for path in found]
+        pairs[split] = [PairRow(path, None, [], name, encode_name(os.fsencode(name))) for path, name in named]
         names += [f"{split}/{path.name}:{path.stat().st_size}" for path in found]
     if not any(pairs.values()):
         raise DatasetError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dataset_tools.errors import UsageError
 from dataset_tools.mosaic_grid import Grid, prior
+from dataset_tools.zoo.mosaic import cover
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 Floats = NDArray[np.float64]
@@ -170,8 +171,14 @@ class Baseline:
     function: Callable[[Rgb, Sequence[Mapping[str, Any]]], Rgb]
 
 
-def _mosaics(drawn: Sequence[Mapping[str, Any]]) -> list[Grid]:
-    return [Grid(step["block"], step["phase_y"], step["phase_x"]) for step in drawn if step["name"] == "mosaic"]
+def _mosaics(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The mosaics whose grid is known in pixels of the crop; one that was laid on the photo is turned and fractional there."""
+    return [step for step in drawn if step["name"] == "mosaic" and step.get("space") != "photo"]
+
+
+def _bicubic(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> Rgb:
+    step = _mosaics(drawn)[-1]
+    return cover(a, prior(a, Grid(step["block"], step["phase_y"], step["phase_x"])), step)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -182,7 +189,7 @@ BASELINES: dict[str, Baseline] = {
             "bicubic",
             "bicubic of the cell means",
             lambda drawn: bool(_mosaics(drawn)),
-            lambda a, drawn: prior(a, _mosaics(drawn)[-1]),
+            _bicubic,
         ),
     )
 }

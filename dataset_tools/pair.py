@@ -6,14 +6,19 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from dataset_tools.archive import Source, group_rule, labels, walk
-from dataset_tools.build import BuildReport, Progress, check_apart, open_for_building, run
-from dataset_tools.engines import default_workers
-from dataset_tools.errors import UsageError
+import cv2
+import numpy as np
+
+from dataset_tools import image_io
+from dataset_tools.archive import Source, group_rule, labels, sha256, walk
+from dataset_tools.build import BuildReport, Means, check_apart, open_for_building, run
+from dataset_tools.errors import OutputError, UsageError
 from dataset_tools.groups import parse_split
-from dataset_tools.manifest import STATE, Row
-from dataset_tools.staging import PairStager, check_size
+from dataset_tools.manifest import STATE, Row, crop_row, photo_row
+from dataset_tools.recipe import check_size
+from dataset_tools.staging import failed, read_source, store_pair
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,8 @@ def pair_dataset(
     dataset: Path,
     recipe: PairRecipe | None = None,
     *,
-    workers: int | None = None,
     fresh: bool = False,
-    progress: Progress | None = None,
+    **means: Any,
 ) -> BuildReport:
     """Builds `dataset` from the images of `a_folder` (inputs) and `b_folder` (originals) that share a relative path.
 
@@ -63,7 +67,7 @@ def pair_dataset(
         stager = PairStager(recipe.size, recipe.resize, dataset / STATE / "staging")
         info = {"archives": labels((a_folder, b_folder)), "recipe": recipe.to_json(), "size": recipe.size,
                 "seed": recipe.seed, "detector": None}  # fmt: skip
-        report = run(dataset, jobs, stager, info, rule, workers or default_workers(), progress)
+        report = run(dataset, (a_folder, b_folder), jobs, stager, info, rule, Means(**means))
     report.linked_folders = linked
     return report
 
@@ -72,3 +76,64 @@ def _without_suffix(relative: bytes) -> bytes:
     folder, slash, name = relative.rpartition(b"/")
     stem, dot, _ = name.rpartition(b".")
     return folder + slash + (stem if dot and stem else name)
+
+
+@dataclass
+class PairStager:
+    """Callable on a job of `photomend pair`: (A, B) sources that match, or the sources of one name that do not."""
+
+    size: int
+    resize: bool
+    folder: Path
+
+    def open(self) -> None:
+        pass
+
+    def __call__(self, job: tuple[Source, ...]) -> list[Row]:
+        rows, images, sides = [], [], []
+        for source in job:
+            sha = None
+            try:
+                data = read_source(source)
+                if data is None:
+                    continue
+                sha = sha256(data)
+                images.append(image_io.decode(data, source.name).rgb8)
+                rows.append(photo_row(source.name, sha, "kept"))
+            except OutputError:
+                raise
+            except Exception as error:  # as in PhotoStager
+                rows.append(failed(source.name, sha, error))
+            sides.append(source.archive)
+        reason = self._reason(sides, images)
+        if reason:
+            for row in rows:
+                if row["status"] == "kept":
+                    row.update(status="rejected", reason=reason)
+            return rows
+        return self._pair(rows, images)
+
+    def _reason(self, sides: list[int], images: list[np.ndarray]) -> str | None:
+        if len(set(sides)) < len(sides):
+            return "ambiguous"
+        if len(sides) < 2:
+            return "no_partner"
+        if len(images) < 2:
+            return "partner_failed"
+        if self.resize:
+            return None
+        if images[0].shape != images[1].shape:
+            return "sizes_differ"
+        return None if images[0].shape[:2] == (self.size, self.size) else "wrong_size"
+
+    def _pair(self, rows: list[Row], images: list[np.ndarray]) -> list[Row]:
+        if self.resize:
+            images = [cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA) for image in images]
+        a_row, b_row = rows
+        row = crop_row("crop", b_row["source"], b_row["sha256"], 0, "kept", input=a_row["source"], degradations=[])
+        store_pair(self.folder, row, *images)
+        b_row["phash"] = row["phash"]
+        return [a_row, b_row, row]
+
+    def close(self) -> None:
+        pass

@@ -88,6 +88,21 @@ def fit(rgb: Rgb, side: int) -> Rgb:
     return resized
 
 
+def outlined(rgb: Rgb, corners: NDArray[np.float64], colour: tuple[int, int, int], width: int = 2) -> Rgb:
+    """A copy of `rgb`, uint8 (H, W, 3), with a polygon drawn on it: corners (n, 2) as x, y in pixels, pixel centres at integers.
+
+    A darker line beneath keeps it visible on any ground. Corners may lie outside; a polygon that is far away is not drawn.
+    """
+    drawn = rgb.copy()
+    limit = 16 * max(rgb.shape[:2])
+    if not np.isfinite(corners).all() or np.abs(corners).max() > limit:
+        return drawn
+    points = np.round(corners * 8).astype(np.int32)  # eighths of a pixel
+    for thickness, ink in ((width + 2, (20, 20, 20)), (width, colour)):
+        cv2.polylines(drawn, [points], True, ink, thickness, cv2.LINE_AA, shift=3)
+    return drawn
+
+
 def _is_flat(rgb: Rgb) -> bool:
     """Most pixels equal their right neighbour, as they do in the cells of a mosaic."""
     return rgb.shape[1] > 1 and float((rgb[:, 1:] == rgb[:, :-1]).all(axis=2).mean()) > 0.6

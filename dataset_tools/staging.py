@@ -1,90 +1,75 @@
-"""One photo -> its rows and its staged pairs. What a worker does; it knows nothing of other photos, groups or splits."""
+"""One photo -> its rows and its staged pairs. What a worker does; it knows nothing of other photos, groups or splits.
+
+No more is decoded than is needed: a photo is opened at the coarsest of 1/1, 1/2, 1/4 and 1/8 in which its faces can be found,
+and once more, finer, only where a crop would have fewer pixels than it shows.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dataset_tools import crops, degradations, files, image_io, pairs
 from dataset_tools.archive import Source, sha256
-from dataset_tools.errors import OutputError, PhotoError, PhotomendError, TooLarge, Unreadable, UsageError
-from dataset_tools.groups import parse_split, perceptual_hash
+from dataset_tools.errors import NotAnImage, PhotoError, PhotomendError, TooLarge, Unreadable
+from dataset_tools.groups import perceptual_hash
 from dataset_tools.manifest import Row, crop_row, photo_row
-
-CROPS = ("faces", "center", "tiles")
-MIN_SIZE, MAX_SIZE = 16, 2048
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What makes a dataset what it is: with the same photos, the same recipe gives the same bytes."""
-
-    size: int = 256  # S: a pair is S × 2S pixels
-    crop: str = "faces"  # faces | center | tiles
-    tiles: int = 4  # random crops a photo, for crop="tiles"
-    margin: float = 0.25  # of the face box's longer side, added on each side
-    padding: str = "clamp"  # a crop that leaves the photo: clamp (move it inside) | replicate | reflect (make up the rest)
-    max_enlarge: float = 1.25  # a crop that would be enlarged more is rejected as too_small
-    detector: str = "full"  # full | short range
-    confidence: float = 0.5  # of a face, 0 to 1
-    degrade: tuple[str, ...] = ("mosaic:block=16",)  # applied in order
-    seed: int = 0
-    group_by: str | None = None  # "folder" or a regular expression on the source's name
-    split: str = "80/10/10"
-
-    def __post_init__(self) -> None:
-        steps = [degradations.parse(text) for text in self.degrade]
-        object.__setattr__(self, "degrade", tuple(map(degradations.describe, steps)))
-        parse_split(self.split)
-        check_size(self.size)
-        if self.crop not in CROPS:
-            raise UsageError(f"--crop {self.crop!r}: give one of {', '.join(CROPS)}")
-
-    def to_json(self) -> Row:
-        return {"made_by": "build", **asdict(self), "degrade": list(self.degrade)}
-
-
-def check_size(size: int) -> None:
-    """Raises UsageError for a side that no pair can have."""
-    if not MIN_SIZE <= size <= MAX_SIZE:
-        raise UsageError(f"--size {size}: give {MIN_SIZE} to {MAX_SIZE} pixels")
+from dataset_tools.recipe import SURE, Recipe
 
 
 def read_source(source: Source) -> bytes | None:
     """The bytes of a file that is, or claims to be, a photo; None where neither its content nor its name says so.
 
     Raises:
-        PhotoError: it claims to be a photo and cannot be read.
+        PhotoError: it claims to be a photo and cannot be read, or is none.
     """
     claims = os.path.splitext(source.path)[1].lower() in image_io.SUFFIXES
+    refusal = Unreadable(f"{source.name} cannot be opened: a dangling link, no regular file, or a folder without permission")
     if not source.regular:
-        if claims or os.path.isdir(source.path):
-            raise Unreadable(f"{source.name} cannot be opened: a dangling link, no regular file, or a folder without permission")
+        if claims or _hidden_folder(source.path):
+            raise refusal
         return None
-    try:
-        with open(source.path, "rb") as handle:
-            head = handle.read(4096)
-            if image_io.sniff(head) is None and not claims:
+    try:  # O_NONBLOCK: it may have become a pipe, which must not be waited for
+        with open(source.path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as handle:
+            status = os.fstat(handle.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise refusal
+            head = handle.read(image_io.HEAD_BYTES)
+            if image_io.sniff(head) is None and (head or not claims):
+                if claims:
+                    raise NotAnImage(f"{source.name} is called a photo, and is none")
                 return None
-            if os.fstat(handle.fileno()).st_size > image_io.MAX_BYTES:
-                raise TooLarge(f"{source.name} is larger than 1 GB, which no photo is")
-            return head + handle.read()
+            if status.st_size > image_io.MAX_BYTES:
+                raise TooLarge(f"{source.name} is larger than {image_io.MAX_BYTES >> 20} MiB, which no photo is")
+            handle.seek(0)
+            return handle.read()
     except OSError as error:
         raise Unreadable(f"{source.name} cannot be read: {error.strerror or error}") from error
 
 
-def pair_name(source: str, index: int) -> str:
-    """The file name of a pair: readable, and no other (source, index) can have it."""
+def _hidden_folder(path: str) -> bool:
+    """True for what may be a folder of photos that cannot be entered; False for a dangling link, a pipe, a socket."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ELOOP)
+
+
+def pair_name(source: str, sha: str, index: int) -> str:
+    """The file name of a pair: readable, and no other (source, content, index) can have it."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", source.rpartition("/")[2].rpartition(".")[0])[:40].strip("_") or "photo"
-    return f"{stem}-{hashlib.sha256(source.encode('utf-8')).hexdigest()[:16]}-{index}.png"
+    return f"{stem}-{hashlib.sha256(f'{source}:{sha}'.encode()).hexdigest()[:16]}-{index}.png"
 
 
 def crop_seed(seed: int, sha: str, index: int | str) -> int:
@@ -102,27 +87,49 @@ def failed(source: str, sha: str | None, error: Exception) -> Row:
 def store_pair(folder: Path, row: Row, a: np.ndarray, b: np.ndarray) -> None:
     """Stitches and writes a pair into `folder`; notes its name, its hash and the perceptual hash of B in the row."""
     data = image_io.encode_png(pairs.stitch(a, b))
-    name = pair_name(row["source"], row["face"])
+    name = pair_name(row["source"], row["sha256"], row["face"])
     files.replace_bytes(folder / name, data)
     row.update(status="kept", reason=None, pair=name, pair_sha256=sha256(data), phash=perceptual_hash(b))
 
 
-def detector_record(recipe: Recipe) -> Row | None:
-    """The detector as dataset.json names it, with the hash of its file; None where no faces are looked for."""
-    if recipe.crop != "faces":
-        return None
-    from dataset_tools.faces import describe_detector
+@dataclass
+class _Look:
+    """A photo decoded at 1/scale."""
 
-    return describe_detector(recipe.detector, recipe.confidence)
+    rgb: NDArray[np.uint8]  # (H, W, 3) sRGB
+    scale: int
+    info: image_io.PhotoInfo
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the upright photo at full size."""
+        return self.info.height, self.info.width
+
+
+@dataclass
+class _Candidate:
+    """A crop that might be made, or the reason why not."""
+
+    window: crops.Window  # in source pixels
+    found: Row = field(default_factory=dict)  # score, box, keypoints
+    reason: str | None = None
 
 
 @dataclass
 class PhotoStager:
-    """Callable on a job of one source: gives its rows, photo first. Sent to each worker; the detector is made there."""
+    """Callable on a job of one source: gives its rows, photo first. Sent to each worker; the face search is made there."""
 
     recipe: Recipe
     folder: Path  # staging folder
-    _detector: Any = field(default=None, repr=False)
+    _search: Any = field(default=None, repr=False)
+
+    def open(self) -> None:
+        """Makes the face search and loads its models."""
+        if self.recipe.crop == "faces" and self._search is None:
+            from dataset_tools.face_search import FaceSearch
+
+            self._search = FaceSearch(self.recipe.search, min(SURE, self.recipe.confidence))
+            self._search.detect(np.zeros((64, 64, 3), np.uint8))
 
     def __call__(self, job: tuple[Source, ...]) -> list[Row]:
         (source,) = job
@@ -132,9 +139,8 @@ class PhotoStager:
             if data is None:
                 return []
             sha = sha256(data)
-            photo = image_io.decode(data, source.name)
-            rgb = photo.rgb8
-            rows = list(self._crops(source.name, sha, rgb))
+            look = self._look(data, source.name, self._least())
+            rows = list(self._crops(source.name, sha, data, look))
         except PhotoError as error:
             return [failed(source.name, sha, error)]
         except PhotomendError:
@@ -143,104 +149,145 @@ class PhotoStager:
             return [failed(source.name, sha, error)]
         kept = any(row["status"] == "kept" for row in rows)
         reason = None if kept else "no_face" if not rows else "no_crop_kept"
-        extra = {"width": rgb.shape[1], "height": rgb.shape[0], "format": photo.info.format, "notes": list(photo.info.notes)}
+        info = look.info
+        extra = {"width": info.width, "height": info.height, "bytes": len(data), "format": info.format, "notes": list(info.notes)}
         if kept:
-            extra["phash"] = perceptual_hash(rgb)
+            extra["phash"] = perceptual_hash(look.rgb)
         return [photo_row(source.name, sha, "kept" if kept else "rejected", reason, **extra), *rows]
 
-    def _crops(self, name: str, sha: str, rgb: np.ndarray) -> Iterator[Row]:
+    def _least(self) -> tuple[int, int]:
+        """(shorter, longer) side in pixels that the first look at a photo needs, if the photo has as many."""
+        if self.recipe.crop != "faces":
+            return self.recipe.size, self.recipe.size
+        from dataset_tools.face_search import WANTED
+
+        return 0, WANTED
+
+    def _look(self, data: bytes, name: str, least: tuple[int, int]) -> _Look:
+        def scale(width: int, height: int) -> int:
+            return _coarsest(min(min(width, height) / max(1, least[0]), max(width, height) / max(1, least[1])))
+
+        photo = image_io.decode(data, name, scale)
+        return _Look(photo.rgb8, scale(photo.info.width, photo.info.height), photo.info)
+
+    def _crops(self, name: str, sha: str, data: bytes, look: _Look) -> Iterator[Row]:
         recipe = self.recipe
-        for index, (square, found) in enumerate(self._squares(sha, rgb)):
-            seed = crop_seed(recipe.seed, sha, index)
-            matrix = crops.affine(square, recipe.size)
-            more = {**found, "seed": seed, "affine": np.round(matrix, 6).tolist(), "degradations": []}
-            row = crop_row("face" if recipe.crop == "faces" else "crop", name, sha, index, "rejected", "too_small", **more)
-            if crops.enlargement(square, recipe.size) <= recipe.max_enlarge:
-                b = crops.crop(rgb, square, recipe.size, "replicate" if recipe.padding == "clamp" else recipe.padding)
-                steps = [degradations.parse(text) for text in recipe.degrade]
-                row["degradations"] = degradations.draw(steps, np.random.default_rng(seed), b.shape[:2])
-                store_pair(self.folder, row, degradations.apply(b, row["degradations"]), b)
+        candidates = self._faces(look) if recipe.crop == "faces" else self._squares(sha, look.shape)
+        for each in candidates:
+            if each.reason is None and crops.enlargement(each.window, recipe.size) > recipe.max_enlarge:
+                each.reason = "too_small"
+        sides = [each.window.side for each in candidates if each.reason is None]
+        finer = _coarsest(min(sides) / recipe.size) if sides else look.scale
+        if finer < look.scale:
+            photo = image_io.decode(data, name, finer)
+            look = _Look(photo.rgb8, finer, photo.info)
+        for index, each in enumerate(candidates):
+            window = crops.on_raster(each.window, look.scale, look.shape, recipe.padding)
+            kind, matrix = "face" if recipe.crop == "faces" else "crop", crops.affine(window, recipe.size)
+            row = crop_row(kind, name, sha, index, "rejected", each.reason, **each.found, seed=crop_seed(recipe.seed, sha, index),
+                           affine=np.round(matrix, 6).tolist(), degradations=[])  # fmt: skip
+            if each.reason is None:
+                self._make(row, look, window)
             yield row
 
-    def _squares(self, sha: str, rgb: np.ndarray) -> list[tuple[crops.Square, Row]]:
+    def _make(self, row: Row, look: _Look, window: crops.Window) -> None:
+        """Cuts, judges, degrades and stores one crop; its row is told the outcome."""
         recipe = self.recipe
-        if recipe.crop == "center":
-            return [(crops.center_square(rgb.shape[:2]), {})]
-        if recipe.crop == "tiles":
-            rng = np.random.default_rng(crop_seed(recipe.seed, sha, "tiles"))
-            return [(square, {}) for square in crops.tile_squares(rgb.shape[:2], recipe.size, recipe.tiles, rng)]
-        if self._detector is None:
-            from dataset_tools.faces import MediaPipeDetector
+        padding = "replicate" if recipe.padding == "clamp" else recipe.padding
+        b = crops.crop(look.rgb, window, recipe.size, padding, look.scale)
+        if recipe.min_sharpness > 0:
+            row["sharpness"] = round(sharpness(b), 3)
+            if row["sharpness"] < recipe.min_sharpness:
+                row["reason"] = "blurred"
+                return
+        a, row["degradations"] = _degrade(recipe, row, look, window, b, padding)
+        store_pair(self.folder, row, a, b)
 
-            self._detector = MediaPipeDetector(recipe.detector, recipe.confidence)
-        found = []
-        for face in self._detector.detect(rgb):
-            x, y, width, height = (round(float(value), 3) for value in face.box)
-            keypoints = [[round(float(value), 3) for value in point] for point in face.keypoints]
-            square = crops.face_square((x, y, width, height), rgb.shape[:2], recipe.margin, recipe.padding)
-            found.append((square, {"score": round(float(face.score), 6), "box": [x, y, width, height], "keypoints": keypoints}))
-        return found
+    def _squares(self, sha: str, shape: tuple[int, int]) -> list[_Candidate]:
+        if self.recipe.crop == "center":
+            return [_Candidate(crops.center_square(shape))]
+        rng = np.random.default_rng(crop_seed(self.recipe.seed, sha, "tiles"))
+        return [_Candidate(square) for square in crops.tile_squares(shape, self.recipe.size, self.recipe.tiles, rng)]
 
-    def close(self) -> None:
-        """Closes the detector (MediaPipe prints a traceback if the interpreter's end does it)."""
-        if self._detector is not None:
-            self._detector.close()
-            self._detector = None
+    def _faces(self, look: _Look) -> list[_Candidate]:
+        recipe, shape = self.recipe, look.shape
+        self.open()
+        candidates = []
+        for face in self._search.detect(look.rgb):
+            x, y, width, height = (round(float(value) * look.scale, 3) for value in face.box)
+            box = (x, y, width, height)
+            points = [(round((x + 0.5) * look.scale - 0.5, 3), round((y + 0.5) * look.scale - 0.5, 3)) for x, y in face.keypoints]
+            window: crops.Window = crops.face_square(box, shape, recipe.margin, recipe.padding)
+            if recipe.align:
+                window = crops.upright_face(box, (points[0], points[1]), shape, recipe.margin, recipe.padding)
+            found = {"score": round(float(face.score), 6), "box": list(box), "keypoints": list(map(list, points))}
+            candidates.append(_Candidate(window, found, self._refusal(face.score, box, shape)))
+        return candidates
 
-
-@dataclass
-class PairStager:
-    """Callable on a job of `photomend pair`: (A, B) sources that match, or the sources of one name that do not."""
-
-    size: int
-    resize: bool
-    folder: Path
-
-    def __call__(self, job: tuple[Source, ...]) -> list[Row]:
-        rows, images, sides = [], [], []
-        for source in job:
-            sha = None
-            try:
-                data = read_source(source)
-                if data is None:
-                    continue
-                sha = sha256(data)
-                images.append(image_io.decode(data, source.name).rgb8)
-                rows.append(photo_row(source.name, sha, "kept"))
-            except OutputError:
-                raise
-            except Exception as error:  # as in PhotoStager
-                rows.append(failed(source.name, sha, error))
-            sides.append(source.archive)
-        reason = self._reason(sides, images)
-        if reason:
-            for row in rows:
-                if row["status"] == "kept":
-                    row.update(status="rejected", reason=reason)
-            return rows
-        return self._pair(rows, images)
-
-    def _reason(self, sides: list[int], images: list[np.ndarray]) -> str | None:
-        if len(set(sides)) < len(sides):
-            return "ambiguous"
-        if len(sides) < 2:
-            return "no_partner"
-        if len(images) < 2:
-            return "partner_failed"
-        if self.resize:
-            return None
-        if images[0].shape != images[1].shape:
-            return "sizes_differ"
-        return None if images[0].shape[:2] == (self.size, self.size) else "wrong_size"
-
-    def _pair(self, rows: list[Row], images: list[np.ndarray]) -> list[Row]:
-        if self.resize:
-            images = [cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA) for image in images]
-        a_row, b_row = rows
-        row = crop_row("crop", b_row["source"], b_row["sha256"], 0, "kept", input=a_row["source"], degradations=[])
-        store_pair(self.folder, row, *images)
-        b_row["phash"] = row["phash"]
-        return [a_row, b_row, row]
+    def _refusal(self, score: float, box: crops.Box, shape: tuple[int, int]) -> str | None:
+        recipe = self.recipe
+        x, y, width, height = box
+        inside = max(0.0, min(x + width, shape[1]) - max(x, 0)) * max(0.0, min(y + height, shape[0]) - max(y, 0))
+        if score < recipe.confidence:
+            return "low_confidence"
+        if max(width, height) < recipe.min_face:
+            return "small_face"
+        return "cut_by_frame" if 1 - inside / (width * height) > recipe.max_cut + 1e-6 else None
 
     def close(self) -> None:
-        pass
+        """Closes the face search (MediaPipe prints a traceback if the interpreter's end does it)."""
+        if self._search is not None:
+            self._search.close()
+            self._search = None
+
+
+def sharpness(rgb: NDArray[np.uint8]) -> float:
+    """The variance of the Laplacian of the luma (Pech-Pacheco et al. 2000): low where an image is blurred or has no detail."""
+    return float(cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
+
+
+def _coarsest(room: float) -> int:
+    """The largest of the scales 1, 2, 4, 8 that is at most `room`; 1 where none is."""
+    return max((scale for scale in (1, 2, 4, 8) if scale <= room), default=1)
+
+
+def _degrade(
+    recipe: Recipe, row: Row, look: _Look, window: crops.Window, b: NDArray[np.uint8], padding: str
+) -> tuple[NDArray[np.uint8], list[Row]]:
+    """A from B: first what is laid on the photo itself, cut by the same window, then what is laid on the crop."""
+    steps = [degradations.parse(text) for text in recipe.degrade]
+    on_photo = [step for step in steps if degradations.in_photo(step)]
+    rng = np.random.default_rng(row["seed"])
+    a, drawn = b, list[Row]()
+    if on_photo:
+        a, drawn = _degrade_photo(on_photo, rng, row, look, window, recipe.size, padding)
+    on_crop = degradations.draw([step for step in steps if step not in on_photo], rng,
+                                _scene(row, crops.affine(window, recipe.size), (recipe.size, recipe.size), 1.0))  # fmt: skip
+    return degradations.apply(a, on_crop), [*drawn, *on_crop]
+
+
+def _degrade_photo(
+    steps: list[degradations.Step], rng: np.random.Generator, row: Row, look: _Look, window: crops.Window, size: int, padding: str
+) -> tuple[NDArray[np.uint8], list[Row]]:
+    """The crop of a photo that was degraded before it was cut: only the part around the window is worked on."""
+    per_pixel = window.side / size  # source pixels a crop pixel
+    height, width = look.rgb.shape[:2]
+    left, top, right, bottom = (round(edge / look.scale) for edge in crops.footprint(window, room=window.side / 4))
+    left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
+    patch = look.rgb[top:bottom, left:right]
+    raster = np.array([[1.0, 0.0, 0.5 / look.scale - 0.5 - left], [0.0, 1.0, 0.5 / look.scale - 0.5 - top]])
+    raster[:, :2] /= look.scale  # source pixels -> patch pixels
+    drawn = degradations.draw(steps, rng, _scene(row, raster, patch.shape[:2], per_pixel / look.scale))
+    degraded = look.rgb.copy()
+    degraded[top:bottom, left:right] = degradations.apply(patch, drawn)
+    place = {"raster": [left * look.scale, top * look.scale, look.scale]}  # where the patch lies in the source, and its scale
+    return crops.crop(degraded, window, size, padding, look.scale), [{**record, **place} for record in drawn]
+
+
+def _scene(row: Row, matrix: crops.Matrix, shape: tuple[int, ...], scale: float) -> degradations.Scene:
+    """What degradations may know of the face, in the pixels that `matrix` leads to."""
+    shape = (shape[0], shape[1])
+    if "box" not in row:
+        return degradations.Scene(shape, scale=scale)
+    eyes = crops.transform(matrix, np.array(row["keypoints"][:2], np.float64)).tolist()
+    return degradations.Scene(shape, crops.transform_box(matrix, tuple(row["box"])), (tuple(eyes[0]), tuple(eyes[1])), scale)

@@ -1,17 +1,27 @@
-"""Is a dataset folder what its manifest says? Recomputes all of it from the files, and looks for leaks between splits."""
+"""Is a dataset folder what its manifest says? Recomputes all of it from the files, and looks for leaks between splits.
+
+The manifest is read anew for each check, so that no list of all rows is held.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
-from dataset_tools import image_io, pairs
+import numpy as np
+
+from dataset_tools import files, image_io, pairs, shards
 from dataset_tools.archive import decode_name, group_rule, labels, sha256
 from dataset_tools.errors import PhotomendError
-from dataset_tools.groups import SPLITS, Member, assign, near_hashes, parse_split, perceptual_hash, split_of
-from dataset_tools.manifest import Row, count, manifest_text, metadata_text, open_dataset, read_rows
+from dataset_tools.groups import SPLITS, parse_split, perceptual_hash, split_of
+from dataset_tools.manifest import Row, Tally, metadata_line, open_dataset, read_rows
+from dataset_tools.near import Prints
+from dataset_tools.near import pairs as near_pairs
+from dataset_tools.ties import Ledger
 
 
 def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
@@ -25,13 +35,17 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
     Raises:
         DatasetError: it is no dataset of photomend at all.
     """
-    dataset = open_dataset(folder)
-    if dataset.info is None:
+    info = open_dataset(folder).info
+    if info is None:
         return [f"{folder} holds pairs, but no dataset.json: only datasets made by photomend can be verified"]
-    info, rows = dataset.info, list(read_rows(folder / "manifest.jsonl"))
     problems: list[str] = []
-    checks = (_tables(folder, info, rows), _splits(info, rows), _ties(info, rows), _files(folder, info["size"], rows),
-              _sources(rows, archives) if archives else ())  # fmt: skip
+
+    def rows() -> Iterator[Row]:
+        return read_rows(folder / "manifest.jsonl")
+
+    checks = (_tables(folder, info, rows()), _splits(info, rows()), _ties(info, rows()),
+              _shards(folder, info, rows()), _files(folder, info["size"], rows()),
+              _sources(rows(), archives) if archives else ())  # fmt: skip
     for check in checks:
         try:
             problems += check
@@ -40,26 +54,35 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
     return problems
 
 
-def _tables(folder: Path, info: Row, rows: list[Row]) -> Iterator[str]:
-    if sha256(manifest_text(rows).encode("utf-8")) != info["manifest_sha256"]:
+def _tables(folder: Path, info: Row, rows: Iterable[Row]) -> Iterator[str]:
+    manifest, tally = hashlib.sha256(), Tally()
+    metadata = {split: hashlib.sha256() for split in SPLITS}
+    for row in rows:
+        manifest.update(files.json_line(row).encode("utf-8"))
+        tally.add(row)
+        if row["kind"] != "photo" and row["split"]:
+            metadata[row["split"]].update(metadata_line(row).encode("utf-8"))
+    if manifest.hexdigest() != info["manifest_sha256"]:
         yield "manifest.jsonl is not the one that dataset.json was written for"
-    told, real = info["counts"], count(rows, info["counts"]["files"])
+    told, real = info["counts"], tally.counts(info["counts"]["files"])
     for name in real:
         if told.get(name) != real[name]:
             yield f"dataset.json counts {name} as {told.get(name)}, the manifest as {real[name]}"
     if real["photos"]["all"] != sum(real["photos"][status] for status in ("kept", "rejected", "failed")):
         yield "a photo of the manifest is neither kept nor rejected nor failed"
-    for split in SPLITS:
+    for split, digest in metadata.items():
         path = folder / split / "metadata.jsonl"
-        if not path.exists() or path.read_bytes() != metadata_text(rows, split).encode("utf-8"):
+        if not path.exists() or sha256(path.read_bytes()) != digest.hexdigest():
             yield f"{split}/metadata.jsonl does not follow from the manifest"
 
 
-def _splits(info: Row, rows: list[Row]) -> Iterator[str]:
-    splits = defaultdict(set)
+def _splits(info: Row, rows: Iterable[Row]) -> Iterator[str]:
+    splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row["group"]:
             splits[row["group"]].add(row["split"])
+        if row.get("pair") and row["pair"].partition("/")[0] != row["split"]:
+            yield f"{row['pair']} lies in the wrong split: the manifest places its photo in {row['split']}"
     for group, found in sorted(splits.items()):
         if len(found) > 1:
             yield f"group {group[:12]} is split over {' and '.join(sorted(found))}"
@@ -68,64 +91,77 @@ def _splits(info: Row, rows: list[Row]) -> Iterator[str]:
             yield f"group {group[:12]} lies in {' and '.join(sorted(found))}, its key puts it in {expected}"
 
 
-def _ties(info: Row, rows: list[Row]) -> Iterator[str]:
-    """Photos that must not be apart: the same content, near-duplicates, one --group-by key."""
+def _ties(info: Row, rows: Iterable[Row]) -> Iterator[str]:
+    """Photos that must not be apart: the same content, near-duplicates, one --group-by key. Nor the crops of one photo."""
     recipe = info["recipe"]
     rule = group_rule(recipe["group_by"], f"{info['archives'][1]}/" if recipe["made_by"] == "pair" else "")
-    kept: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row["status"] == "kept":
-            kept[row["source"]].append(row)
-    photos = [found for found in kept.values() if len(found) > 1]  # a photo and its crops
-    hashes = [tuple(row["phash"] for row in found) for found in photos]
-    members = [Member(found[0]["sha256"], own, rule(found[0]["source"])) for found, own in zip(photos, hashes, strict=True)]
-    together = defaultdict(list)
-    for found, place in zip(photos, assign(members, info["seed"], parse_split(recipe["split"])), strict=True):
-        together[place.group].append(found[0])
-    for tied in together.values():
-        other = next((row for row in tied if row["split"] != tied[0]["split"]), None)
-        if other:
-            yield f"{tied[0]['source']} and {other['source']} belong together, but lie in {tied[0]['split']} and {other['split']}"
+    held, places = Ledger(), list[tuple[str, str]]()
+    for source, found in groupby((row for row in rows if row["status"] == "kept"), key=lambda row: row["source"]):
+        own = list(found)
+        if all(row["kind"] == "photo" for row in own):
+            continue  # the A side of a pair
+        splits = sorted({row["split"] for row in own})
+        if len(splits) > 1:
+            yield f"the pairs of {source} belong together, but lie in {' and '.join(splits)}"
+        held.add(own[0]["sha256"], (row["phash"] for row in own if "phash" in row), rule(source))
+        places.append((source, own[0]["split"]))
+    roots = held.components().tolist()
+    told = set()
+    for (source, split), root in zip(places, roots, strict=True):
+        first, home = places[root]
+        if split != home and (root, split) not in told:
+            told.add((root, split))
+            yield f"{first} and {source} belong together, but lie in {home} and {split}"
 
 
-def _files(folder: Path, size: int, rows: list[Row]) -> Iterator[str]:
-    wanted = {row["pair"]: row for row in rows if row.get("pair")}
+def _shards(folder: Path, info: Row, rows: Iterable[Row]) -> Iterator[str]:
+    if info["recipe"].get("format") == "webdataset":
+        yield from shards.differences(folder, rows)
+
+
+def _files(folder: Path, size: int, rows: Iterable[Row]) -> Iterator[str]:
     present = {f"{split}/{name}" for split in SPLITS if (folder / split).is_dir() for name in os.listdir(folder / split)}
     present -= {f"{split}/metadata.jsonl" for split in SPLITS}
-    for name in sorted(present - wanted.keys()):
-        yield f"{name} is not in the manifest"
-    hashed = []
-    for name, row in sorted(wanted.items()):
+    read, held, names = shards.reader(folder), Prints(), list[str]()
+    for row in rows:
+        name = row.get("pair")
+        if not name:
+            continue
+        present.discard(name)
         try:
-            data = (folder / name).read_bytes()
+            data = read(row)
+            if sha256(data) != row["pair_sha256"]:
+                yield f"{name} is not the file that was built (its hash differs)"
+            rgb = image_io.decode(data, name).rgb8
         except OSError as error:
             yield f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name} cannot be read: {error.strerror}"
             continue
-        if sha256(data) != row["pair_sha256"]:
-            yield f"{name} is not the file that was built (its hash differs)"
-        try:
-            rgb = image_io.decode(data, name).rgb8
         except PhotomendError as error:
             yield f"{name}: {error}"
             continue
         if rgb.shape != (size, 2 * size, 3):
             yield f"{name} is {rgb.shape[1]}×{rgb.shape[0]} pixels, not {2 * size}×{size}"
             continue
-        hashed.append((name, perceptual_hash(pairs.split(rgb)[1])))
-    near = near_hashes(text for _, text in hashed)
-    by_hash: dict[str, dict[str, str]] = defaultdict(dict)  # hash -> split -> a pair of it
-    for name, text in hashed:
-        by_hash[text].setdefault(name.partition("/")[0], name)
-    told = set()
-    for text, others in near.items():
-        for split, name in ((split, name) for other in others for split, name in by_hash[other].items()):
-            for own in (own for home, own in by_hash[text].items() if home != split):
-                told.add(tuple(sorted((own, name))))
-    for one, other in sorted(told):
-        yield f"leak: the originals of {one} and {other} are near-duplicates in different splits"
+        if text := perceptual_hash(pairs.split(rgb)[1]):
+            held.add(text)
+            names.append(name)
+    yield from (f"{name} is not in the manifest" for name in sorted(present) if not shards.is_shard(name))
+    yield from _leaks(held, names)
 
 
-def _sources(rows: list[Row], archives: Sequence[Path]) -> Iterator[str]:
+def _leaks(held: Prints, names: Sequence[str]) -> Iterator[str]:
+    """A line for each B half that is near to one of another split; of several such it names the first."""
+    split = np.array([SPLITS.index(name.partition("/")[0]) for name in names], np.int64)
+    twin: dict[int, int] = {}
+    for one, other in near_pairs(held, split):
+        for i, j in zip(one.tolist(), other.tolist(), strict=True):
+            twin[i] = min(j, twin.get(i, j))
+            twin[j] = min(i, twin.get(j, i))
+    for first, second in sorted({tuple(sorted((names[i], names[j]))) for i, j in twin.items()}):
+        yield f"leak: the originals of {first} and {second} are near-duplicates in different splits"
+
+
+def _sources(rows: Iterable[Row], archives: Sequence[Path]) -> Iterator[str]:
     roots = dict(zip(labels(archives), archives, strict=True))
     for row in rows:
         if row["kind"] != "photo" or not row["sha256"]:

@@ -13,7 +13,7 @@ from typing import Any
 from dataset_tools import files, resources
 from dataset_tools.build import build_dataset
 from dataset_tools.errors import OutputError
-from dataset_tools.staging import Recipe
+from dataset_tools.recipe import Recipe
 from pipelines.job import restore_photos
 from pix2pix.train import Event, train_model
 
@@ -58,7 +58,7 @@ def run_demo(
 
     say("1. Building a dataset from the 24 photos that ship: each face is found, cropped, and put behind a mosaic.")
     start = time.perf_counter()
-    built = build_dataset([resources.path("samples")], out / "dataset", size.recipe, workers=1)
+    built = build_dataset([resources.path("samples")], out / "dataset", size.recipe, workers=0)
     seconds["build"] = time.perf_counter() - start
     splits = built.counts["splits"]
     say(f"   {splits['train']} people to learn from, {splits['val']} to watch, {splits['test']} held out. See {out}/dataset/")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv as csv_module
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from dataset_tools import files, image_io, sheets
-from dataset_tools.archive import encode_name
 from dataset_tools.errors import DatasetError, PhotoError, UsageError
 from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import Dataset, PairRow, open_dataset
@@ -87,10 +85,9 @@ def evaluate_model(
     for start in range(0, len(pairs), BATCH):
         for pair, images in _restore(engine, pairs[start : start + BATCH], direction):
             figures = measure_pair(images, names)
-            name = encode_name(os.fsencode(pair.path.relative_to(opened.folder)))
             if len(rows) in chosen:
-                shown.append(Shown(name, images, figures))
-            rows.append({"pair": name, "source": pair.source, **flatten(figures)})
+                shown.append(Shown(pair.name, images, figures))
+            rows.append({"pair": pair.name, "source": pair.source, **flatten(figures)})
             measured.append(figures)
         if progress:
             progress(len(rows), len(pairs))
@@ -113,33 +110,33 @@ def split_pairs(dataset: Dataset, split: str) -> list[PairRow]:
 
 
 def _restore(engine: OnnxEngine, pairs: Sequence[PairRow], direction: str) -> Iterator[tuple[PairRow, dict[str, Rgb]]]:
-    halves = [_read_halves(pair.path, engine.size, direction) for pair in pairs]
+    halves = [_read_halves(pair, engine.size, direction) for pair in pairs]
     restored = engine.restore(np.stack([a for a, _ in halves]))  # (N, S, S, 3) uint8
     for pair, (a, b), image in zip(pairs, halves, restored, strict=True):
         yield pair, pair_images(a, b, image, pair.degradations)
 
 
-def _read_halves(path: Path, size: int, direction: str) -> tuple[Rgb, Rgb]:
+def _read_halves(pair: PairRow, size: int, direction: str) -> tuple[Rgb, Rgb]:
     """The halves (a, b) of a pair, each uint8 (size, size, 3). Raises DatasetError."""
     try:
-        a, b = split_pair(image_io.read(path).rgb8, direction)
+        a, b = split_pair(image_io.decode(pair.read(), pair.name).rgb8, direction)
     except PhotoError as error:
         raise DatasetError(f"the dataset is damaged: {error}") from error
     if a.shape != (size, size, 3):
         raise DatasetError(
-            f"{encode_name(os.fsencode(path))} holds images of {a.shape[1]}x{a.shape[0]}, the model restores {size}x{size}: "
+            f"{pair.name} holds images of {a.shape[1]}x{a.shape[0]}, the model restores {size}x{size}: "
             f"build a dataset with --size {size}, or use another model"
         )
     return a, b
 
 
 def means(measured: Sequence[Figures]) -> Figures:
-    """The mean of every figure over the images that have it: "restored" first, then the baselines, the strongest first."""
+    """The mean of every figure that all images have: "restored" first, then the baselines, the strongest first."""
     names = ["restored", *reversed(BASELINES), "original"]
     result: Figures = {}
     for name in names:
         rows = [figures[name] for figures in measured if name in figures]
-        if rows:
+        if rows and len(rows) == len(measured):  # else its mean would be of other images
             known = [metric for metric in METRICS if all(metric in row for row in rows)]
             result[name] = {metric: float(np.mean([row[metric] for row in rows])) for metric in known}
     return result

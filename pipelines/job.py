@@ -94,6 +94,12 @@ def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -
     seen, linked = 0, []
     roots = [dataset_of(path) for path in inputs]
     datasets = {root: open_dataset(root, direction) for root in set(roots) if root}
+    for path, root in zip(inputs, roots, strict=True):
+        if root and (datasets[root].info or {}).get("recipe", {}).get("format") == "webdataset":
+            raise UsageError(
+                f"{_shown(path)} holds its pairs in tar shards, which are not restored: use photomend evaluate on it, "
+                "or restore a dataset built with --format folder"
+            )
     drawn = {row.path: row.degradations for each in datasets.values() for name in SPLITS for row in each.pairs(name)}
     for path, root, label in zip(inputs, roots, _labels(inputs), strict=True):
         if root and root == path.resolve():

@@ -183,7 +183,7 @@ def _resize(rgb: Rgb, height: int, width: int) -> Rgb:
 
 def metric_names(drawn: Iterable[Drawn], names: Sequence[str] = DEFAULT_METRICS) -> tuple[str, ...]:
     """`names`, and those that tell about colour where any of the drawn degradations took it away."""
-    colour = any(step["name"] == "grayscale" for steps in drawn for step in steps)
+    colour = any(step["name"] in ("grayscale", "sepia") for steps in drawn for step in steps)
     return tuple(dict.fromkeys([*names, *(COLOUR_METRICS if colour else ())]))
 
 

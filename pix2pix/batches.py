@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,11 +17,11 @@ from pix2pix.pixels import to_float
 CACHE_BYTES = 1 << 30  # decoded pairs kept in memory; what does not fit is decoded again each time
 
 
-def read_pair(path: Path, size: int, direction: str = "AtoB") -> tuple[np.ndarray, np.ndarray]:
-    """(A, B), each (S, S, 3) uint8, from the A|B image at `path`. Raises DatasetError where it is not S × 2S."""
-    rgb = image_io.read(path).rgb8
+def read_pair(row: PairRow, size: int, direction: str = "AtoB") -> tuple[np.ndarray, np.ndarray]:
+    """(A, B), each (S, S, 3) uint8, from the A|B image of `row`. Raises DatasetError where it is not S × 2S."""
+    rgb = image_io.decode(row.read(), row.name).rgb8
     if rgb.shape != (size, 2 * size, 3):
-        raise DatasetError(f"{path} is {rgb.shape[1]}×{rgb.shape[0]} pixels, but a pair of this dataset is {2 * size}×{size}")
+        raise DatasetError(f"{row.name} is {rgb.shape[1]}×{rgb.shape[0]} pixels, but a pair of this dataset is {2 * size}×{size}")
     a, b = pairs.split(rgb, direction)
     return a, b
 
@@ -88,7 +87,7 @@ class Batches:
     def _load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if index in self._cache:
             return self._cache[index]
-        loaded = read_pair(self.rows[index].path, self.size, self.direction)
+        loaded = read_pair(self.rows[index], self.size, self.direction)
         if len(self._cache) < self._room:
             self._cache[index] = loaded
         return loaded

@@ -28,14 +28,15 @@ class Validation:
     """
 
     def __init__(self, rows: Sequence[PairRow], size: int, count: int, direction: str, batch: int, extra: Sequence[str] = ()):
-        chosen = sorted(rows, key=lambda row: hashlib.sha256(row.path.name.encode("utf-8", "surrogateescape")).digest())[:count]
-        loaded = [read_pair(row.path, size, direction) for row in chosen]
+        chosen = sorted(rows, key=lambda row: hashlib.sha256(row.name.rpartition("/")[2].encode("utf-8")).digest())[:count]
+        loaded = [read_pair(row, size, direction) for row in chosen]
         self.names = ("psnr", "ssim", "l1", *extra)
         self.batch = batch
         self.a = [a for a, _ in loaded]
         self.b = [b for _, b in loaded]
         self.baselines = [metrics.baselines(a, row.degradations) for a, row in zip(self.a, chosen, strict=True)]
-        names = self.baselines[0] if self.baselines else {}
+        first = self.baselines[0] if self.baselines else {}
+        names = [name for name in first if all(name in given for given in self.baselines)]
         self.figures: Figures = {name: self._mean([given[name] for given in self.baselines]) for name in names}
 
     def __len__(self) -> int:

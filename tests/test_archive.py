@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_tools.archive import decode_name, encode_name, group_rule, labels, walk
+from dataset_tools.archive import decode_name, encode_name, group_rule, labels, locator, walk
 from dataset_tools.errors import UsageError
 
 
@@ -85,3 +86,31 @@ def test_group_rules() -> None:
     assert group_rule(r"person(\d+)")("x/other.jpg") is None
     with pytest.raises(UsageError, match="neither 'folder' nor a regular expression"):
         group_rule("(")
+
+
+def test_folders_nested_deeper_than_python_recurses(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("d", dir_fd=folder)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = deeper
+    os.close(os.open("a.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    os.close(folder)
+    try:
+        sources, _ = walk([tmp_path])
+        assert [source.relative for source in sources] == [b"d/" * 1100 + b"a.jpg"]
+        assert sources[0].regular
+    finally:  # shutil.rmtree, which pytest would use, recurses
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+
+
+def test_sources_are_located_by_their_names(tmp_path: Path) -> None:
+    for folder in ("x/photos", "y/photos"):
+        (tmp_path / folder / "sub%").mkdir(parents=True)
+        (tmp_path / folder / "sub%" / "a.jpg").touch()
+    archives = [tmp_path / "x" / "photos", tmp_path / "y" / "photos"]
+    for several in (archives, archives[:1]):
+        sources, _ = walk(several)
+        locate = locator(several)
+        assert [locate(source.name) for source in sources] == [source.path for source in sources]

@@ -20,7 +20,7 @@ def rows(tmp_path: Path) -> list[PairRow]:
         b = textured(number, 32, 32)
         path = tmp_path / f"{number}.png"
         image_io.write(path, pairs.stitch(255 - b, b), "PNG")
-        made.append(PairRow(path, None, [], path.name))
+        made.append(PairRow(path, None, [], path.name, path.name))
     return made
 
 
@@ -64,8 +64,8 @@ def test_the_cache_is_bounded(rows: list[PairRow]) -> None:
 
 
 def test_direction(rows: list[PairRow]) -> None:
-    a, b = read_pair(rows[0].path, 32)
-    other_a, other_b = read_pair(rows[0].path, 32, "BtoA")
+    a, b = read_pair(rows[0], 32)
+    other_a, other_b = read_pair(rows[0], 32, "BtoA")
     assert np.array_equal(a, other_b)
     assert np.array_equal(b, other_a)
 
@@ -77,4 +77,4 @@ def test_bad_use(rows: list[PairRow], tmp_path: Path) -> None:
         Batches(rows, 32, 8, seed=0)
     image_io.write(tmp_path / "odd.png", textured(1, 32, 48), "PNG")
     with pytest.raises(DatasetError, match="is 48×32 pixels, but a pair of this dataset is 64×32"):
-        read_pair(tmp_path / "odd.png", 32)
+        read_pair(PairRow(tmp_path / "odd.png", None, [], "odd.png", "odd.png"), 32)

@@ -104,7 +104,7 @@ def test_verify_says_what_is_wrong(write_photos, tmp_path: Path, capsys: pytest.
 WRONG = {
     "archive that is not there": (["build", "nowhere", "ds"], 2, "photomend: the archive nowhere does not exist: give a folder"),
     "degradation that is not there": (["build", ".", "ds", "--degrade", "blurr"], 2,
-                                      "there is no degradation blurr; there are: grayscale, mosaic"),
+                                      "there is no degradation blurr; there are: blur, downscale, dust,"),
     "split that does not add up": (["build", ".", "ds", "--split", "80/10"], 2, "give three whole shares that add up to 100"),
     "dataset that is not there": (["verify", "nowhere"], 1,
                                   "the dataset nowhere does not exist: build one with: photomend build ARCHIVE nowhere"),

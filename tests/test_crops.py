@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataset_tools import crops, image_io
 from dataset_tools.crops import (
     PADDINGS,
     Square,
@@ -176,3 +179,83 @@ def test_another_padding_is_an_error() -> None:
 def test_enlargement() -> None:
     assert enlargement(Square(0, 0, 128), 256) == 2.0
     assert enlargement(Square(0, 0, 512), 256) == 0.5
+
+
+# --- windows that stand as the face does, and rasters at a reduced scale
+
+
+def _portrait(samples) -> np.ndarray:  # type: ignore[no-untyped-def]
+    return image_io.read(samples[0]).rgb8  # (768, 768, 3)
+
+
+@pytest.mark.parametrize("degrees", [-170, -90, -31, 0, 12, 90, 180])
+def test_eyes_are_level_in_an_upright_face(degrees: int) -> None:
+    turn = math.radians(degrees)
+    eyes = ((500 - 60 * math.cos(turn), 400 - 60 * math.sin(turn)), (500 + 60 * math.cos(turn), 400 + 60 * math.sin(turn)))
+    window = crops.upright_face((400, 300, 200, 200), eyes, (900, 1000), 0.25, "clamp")
+    matrix = crops.affine(window, 256)
+    (right_x, right_y), (left_x, left_y) = crops.transform(matrix, np.array(eyes))
+    assert right_y == pytest.approx(left_y, abs=1e-6)
+    assert left_x - right_x == pytest.approx(120 * 256 / 300, abs=1e-6)
+    assert window.side == pytest.approx(300)
+    assert crops.transform(matrix, np.array([[499.5, 399.5]])) == pytest.approx(np.array([[127.5, 127.5]]))
+    there = crops.transform(matrix, np.array([[123.0, 456.0]]))
+    assert crops.transform(crops.invert(matrix), there) == pytest.approx(np.array([[123.0, 456.0]]))
+
+
+@pytest.mark.parametrize("degrees", [0, 45, 90, 160])
+@pytest.mark.parametrize("box", [(-40, 10, 200, 200), (820, 700, 300, 300), (0, 0, 5000, 5000)])
+def test_a_clamped_tilted_window_lies_inside_the_photo(degrees: int, box: tuple[float, float, float, float]) -> None:
+    turn = math.radians(degrees)
+    window = crops.upright_face(box, ((0, 0), (math.cos(turn), math.sin(turn))), (900, 1000), 0.25, "clamp")
+    left, top, right, bottom = crops.footprint(window, room=-1e-6)
+    assert left >= 0
+    assert top >= 0
+    assert right <= 1000
+    assert bottom <= 900
+
+
+@pytest.mark.parametrize("degrees", [90, 180, -90])
+def test_a_turned_photo_gives_the_upright_crop_exactly(samples, degrees: int) -> None:
+    rgb = _portrait(samples)
+    square = crops.Square(200, 100, 256)
+    expected = crops.crop(rgb, square, 256)
+    turned = np.ascontiguousarray(np.rot90(rgb, -degrees // 90))  # clockwise
+    middle = np.array([200 + 127.5 - 383.5, 100 + 127.5 - 383.5])
+    angle = math.radians(degrees)
+    x = math.cos(angle) * middle[0] - math.sin(angle) * middle[1] + 383.5
+    y = math.sin(angle) * middle[0] + math.cos(angle) * middle[1] + 383.5
+    got = crops.crop(turned, crops.Tilted(x, y, 256, angle), 256)
+    assert np.abs(got.astype(int) - expected).max() <= 1
+
+
+def test_a_tilted_crop_does_not_alias() -> None:
+    stripes = np.zeros((1024, 1024, 3), np.uint8)
+    stripes[:, ::2] = 255  # finer than the crop can show: it must come out grey
+    got = crops.crop(stripes, crops.Tilted(511.5, 511.5, 600, math.radians(20)), 100)
+    assert np.abs(got.astype(int) - 127).max() <= 32
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_windows_on_a_raster(samples, scale: int) -> None:
+    rgb = _portrait(samples)[:766, :763]  # not divisible
+    raster = cv2.resize(np.pad(rgb, ((0, -766 % scale), (0, -763 % scale), (0, 0)), "edge"),
+                        (-(-763 // scale), -(-766 // scale)), interpolation=cv2.INTER_AREA)  # fmt: skip
+    for square in (crops.Square(101, 67, 530), crops.Square(233, 236, 530), crops.Square(0, 0, 763)):
+        window = crops.on_raster(square, scale, rgb.shape, "clamp")
+        assert isinstance(window, crops.Square)
+        assert abs(window.x - square.x) < scale
+        assert abs(window.y - square.y) < scale
+        assert 0 <= square.side - window.side < scale
+        full, small = crops.crop(rgb, window, 64), crops.crop(raster, window, 64, scale=scale)
+        assert np.abs(full.astype(int) - small).mean() < 3.0
+        tilted = crops.Tilted(window.x + (window.side - 1) / 2, window.y + (window.side - 1) / 2, window.side, 0.3)
+        full, small = crops.crop(rgb, tilted, 64), crops.crop(raster, tilted, 64, scale=scale)
+        assert np.abs(full.astype(int) - small).mean() < 4.5
+
+
+def test_a_box_through_an_affine() -> None:
+    matrix = crops.affine(crops.Square(10, 20, 100), 50)
+    assert crops.transform_box(matrix, (10, 20, 100, 40)) == pytest.approx((0, 0, 50, 20))
+    quarter = crops.affine(crops.Tilted(49.5, 49.5, 100, math.radians(90)), 100)
+    assert crops.transform_box(quarter, (0, 0, 100, 30)) == pytest.approx((0, 0, 30, 100))

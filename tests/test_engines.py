@@ -4,58 +4,109 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from dataset_tools.engines import WorkerDied, run_local
+from dataset_tools.engines import AHEAD, TimedOut, WorkerDied, run_here, run_local
 from dataset_tools.errors import OutputError
 
 
 @dataclass
 class Square:
-    """Squares numbers; dies, raises or notes its closing where it is told to."""
+    """Squares numbers; dies, hangs, raises or notes its closing where it is told to."""
 
     dies_at: int = -1
+    hangs_at: int = -1
     raises_at: int = -1
     notes: str = ""
 
     def __call__(self, job: int) -> int:
         if job == self.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if job == self.hangs_at:
+            time.sleep(1000)
         if job == self.raises_at:
             raise OutputError("no room")
         return job * job
+
+    def open(self) -> None:
+        pass
 
     def close(self) -> None:
         if self.notes:
             (Path(self.notes) / str(os.getpid())).touch()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_every_job_is_done_once_and_workers_are_closed(tmp_path: Path, workers: int) -> None:
-    done = list(run_local(Square(notes=str(tmp_path)), range(30), workers, here=workers == 1))
+    work = Square(notes=str(tmp_path))
+    done = list(run_local(work, range(30), workers) if workers else run_here(work, range(30)))
     assert sorted(done) == [(number, number * number) for number in range(30)]
-    assert len(list(tmp_path.iterdir())) == workers
+    assert len(list(tmp_path.iterdir())) == max(1, workers)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_ends_the_run(workers: int) -> None:
+    work = Square(raises_at=3)
     with pytest.raises(OutputError, match="no room"):
-        list(run_local(Square(raises_at=3), range(30), workers, here=workers == 1))
+        list(run_local(work, range(30), workers) if workers else run_here(work, range(30)))
 
 
 def test_a_job_that_kills_its_worker_costs_only_itself() -> None:
-    done = dict(run_local(Square(dies_at=5), range(20), 2, here=False))
+    done = dict(run_local(Square(dies_at=5), range(20), 2))
     assert isinstance(done.pop(5), WorkerDied)
     assert done == {number: number * number for number in range(20) if number != 5}
+
+
+def test_a_job_that_hangs_costs_only_itself() -> None:
+    done = dict(run_local(Square(hangs_at=5), range(20), 2, limit=0.5))
+    assert isinstance(done.pop(5), TimedOut)
+    assert done == {number: number * number for number in range(20) if number != 5}
+
+
+def test_a_worker_killed_from_outside_costs_nothing() -> None:
+    runs, done = run_local(Square(), range(200), 2), {}
+    for number, (job, result) in enumerate(runs):
+        done[job] = result
+        if number == 20:
+            me = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+            crew = [pid for pid in me if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            os.kill(int(crew[-1]), signal.SIGKILL)
+    assert done == {number: number * number for number in range(200)}
+
+
+def test_jobs_are_read_as_they_are_needed() -> None:
+    read = 0
+
+    def jobs() -> Iterator[int]:
+        nonlocal read
+        for number in range(50):
+            read += 1
+            yield number
+
+    for done, _ in enumerate(run_local(Square(), jobs(), 2), 1):
+        assert read <= done + 2 * AHEAD
+    assert read == 50
+
+
+def test_a_run_that_is_given_up_leaves_no_process() -> None:
+    runs = run_local(Square(hangs_at=3), range(20), 1)
+    next(runs)
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    crew = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert crew
+    runs.close()  # type: ignore[attr-defined]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in crew)
 
 
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("from tests.test_engines import Square\nfrom dataset_tools.engines import run_local\n"
-                      "list(run_local(Square(), range(5), 2, here=False))\n")  # fmt: skip
+                      "list(run_local(Square(), range(5), 2))\n")  # fmt: skip
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}, check=False

@@ -27,8 +27,8 @@ def test_what_was_there_stays_when_writing_fails(tmp_path: Path, monkeypatch: py
 def test_a_real_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full on this system")
-    monkeypatch.setattr(files, "_numbers", iter([7]))
-    (tmp_path / f"{files.TEMPORARY}{os.getpid()}-7").symlink_to("/dev/full")
+    monkeypatch.setattr(files, "_temporary_name", lambda: f"{files.TEMPORARY}full")
+    (tmp_path / f"{files.TEMPORARY}full").symlink_to("/dev/full")
     with pytest.raises(OutputError, match="no room left on the disk"):
         files.replace_bytes(tmp_path / "x", b"data" * 10000)
     assert not (tmp_path / "x").exists()

@@ -67,6 +67,29 @@ def test_a_table_shows_numbers_to_the_right_and_nothing_as_nothing() -> None:
     assert html.table(("a",), []).count("<tr>") == 1
 
 
+def test_attributes_are_escaped_as_content_is() -> None:
+    link = html.element("a", "x", kind="k", href='#"><script>', **{"data-key": 1})
+    assert link == '<a class="k" href="#&quot;&gt;&lt;script&gt;" data-key="1">x</a>'
+
+
+def test_shares_are_as_wide_as_their_numbers_and_say_them() -> None:
+    bar = html.shares([("kept", 3000, "good"), ("rejected", 1000, "poor"), ("failed", 0, "bad")])
+    assert re.findall(r'class="(\w+)" style="width:([\d.]+)%', bar) == [("good", "75.0000"), ("poor", "25.0000")]
+    assert Reader(bar).text == "kept 3,000 (75.0%)rejected 1,000 (25.0%)failed 0 (0.0%)"
+    assert "(0.0%)" in html.shares([("none", 0, "good")])
+
+
+def test_a_histogram_has_a_line_a_bin_and_no_bar_for_nothing() -> None:
+    text = html.histogram([("0 to 1", 4, 0), ("1 to 2", 1, 2)])
+    assert text.count("<tr>") == 3
+    assert re.findall(r'class="(\w+)" style="width:([\d.]+)%', text) == [("good", "100.00"), ("good", "25.00"), ("poor", "50.00")]
+
+
+def test_a_figure_has_its_lines_below() -> None:
+    figure = html.figure(html.element("i"), "<name>", "", "more")
+    assert figure == '<figure><i></i><figcaption><div>&lt;name&gt;</div><div class="faint">more</div></figcaption></figure>'
+
+
 def test_a_page_stands_alone_in_light_and_dark() -> None:
     page = html.page("Title", [html.image(np.zeros((2, 2, 3), np.uint8), "")])
     assert page.startswith("<!doctype html>\n")

@@ -6,6 +6,7 @@ import itertools
 import os
 import resource
 import struct
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from dataset_tools import errors, image_io, resources
 from dataset_tools.files import TEMPORARY
@@ -454,8 +455,7 @@ def test_16_bit_transparent_colour_and_white_is_zero() -> None:
         tiff(noise(9, 7, 2)),
         tiff(picture(), t50706=0x0401),  # a DNG
         tiff(picture(), t254=1),  # a preview before the camera's own data
-        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-        b"\0\0\0\x18ftypavif\0\0\0\0mif1avif",
+        b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
         b"8BPS\0\1" + bytes(40),
     ],
 )
@@ -690,6 +690,115 @@ def test_the_limit_is_ours_and_not_that_of_pillow(monkeypatch: pytest.MonkeyPatc
             image_io.decode(FILES[name], name, 8)
 
 
+# ---- HEIF and AVIF
+
+
+@pytest.fixture(params=["AVIF", "HEIF"])
+def modern(request: pytest.FixtureRequest) -> str:
+    """A format in ISO boxes, where what decodes it is installed."""
+    if request.param == "HEIF":
+        pytest.importorskip("pillow_heif", reason="the extra heic is not installed").register_heif_opener()
+    elif not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    return str(request.param)
+
+
+def portrait() -> np.ndarray:
+    return image_io.read(sorted(resources.path("samples").glob("*.jpg"))[0], 4).rgb8  # (192, 192, 3)
+
+
+def boxed(format: str, rgb: np.ndarray | None = None, **options: Any) -> bytes:
+    exact = {"subsampling": "4:4:4"} if format == "AVIF" else {"chroma": 444}
+    return encoded(portrait()[:96] if rgb is None else rgb, format, quality=95, **exact, **options)
+
+
+def test_heif_and_avif_come_back(modern: str) -> None:
+    photo = image_io.decode(boxed(modern), "a.heic")
+    assert (photo.info.format, photo.info.mode, photo.info.depth, photo.info.notes) == (modern, "RGB", 8, ())
+    assert np.abs(photo.rgb8.astype(float) - portrait()[:96]).mean() < 2
+    small = image_io.decode(boxed(modern), "a", 4)
+    assert small.rgb8.shape == (24, 48, 3)
+    assert (small.info.width, small.info.height) == (192, 96)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heif_and_avif_are_turned_once(modern: str, orientation: int) -> None:
+    upright = picture(48, 64)
+    photo = image_io.decode(boxed(modern, FROM_UPRIGHT[orientation](upright), exif=oriented(orientation).tobytes()), "a")
+    assert np.abs(photo.rgb8.astype(float) - upright).mean() < 4
+    assert (photo.info.width, photo.info.height) == (64, 48)
+
+
+def test_alpha_grey_and_profile_of_heif_and_avif(modern: str) -> None:
+    alpha = np.repeat(np.arange(0, 192, 1, np.uint8)[None], 96, 0)
+    photo = image_io.decode(boxed(modern, np.dstack([portrait()[:96], alpha])), "a")
+    assert photo.info.mode == "RGBA"
+    assert np.abs(photo.rgb8 - over_white(portrait()[:96], alpha[..., None])).mean() < 3
+    assert photo.info.notes == ("transparent pixels are shown over white",)
+    grey = image_io.decode(encoded(portrait()[:96, :, 0], modern), "a")
+    assert grey.rgb8.shape == (96, 192, 3)
+    assert grey.info.mode == "L"
+    photo = image_io.decode(boxed(modern, icc_profile=rgb_profile(P3, 2.2)), "a")
+    assert photo.info.icc == rgb_profile(P3, 2.2)
+    assert np.abs(photo.rgb8 - from_profile(photo.samples, P3, 563 / 256)).max() < 3
+
+
+def test_ten_bits_are_read_as_eight() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    y, x = np.mgrid[0:64, 0:64]
+    deep = np.dstack([x * 900, y * 900, (x + y) * 450]).astype(np.uint16)
+    buffer = io.BytesIO()
+    heif.from_bytes(mode="RGB;16", size=(64, 64), data=deep.tobytes()).save(buffer, quality=95)
+    photo = image_io.decode(buffer.getvalue(), "a.heic")
+    assert photo.samples.dtype == np.uint8
+    assert np.abs(photo.rgb8 - deep / 257).mean() < 3
+
+
+def test_heif_and_avif_that_end_early_or_go_on(modern: str) -> None:
+    data = boxed(modern)
+    for cut in {*range(40, len(data), len(data) // 40), *range(len(data) - 9, len(data))}:
+        with pytest.raises(errors.Truncated, match=r"^a\.heic ends before its picture does"):
+            image_io.decode(data[:cut], "a.heic")
+    film = data + noise(5000, dtype=np.uint8).tobytes()
+    assert np.array_equal(image_io.decode(film, "a").rgb8, image_io.decode(data, "a").rgb8)
+    several = encoded(portrait(), modern, save_all=True, append_images=[Image.fromarray(255 - portrait())])
+    assert "the file holds several pictures: this is the first" in image_io.decode(several, "a").info.notes
+
+
+def test_flipped_bits_of_heif_and_avif_give_a_photo_or_a_photo_error(modern: str) -> None:
+    rng, data = np.random.default_rng(3), boxed(modern, picture())
+    for number in range(60):
+        hurt = bytearray(data)
+        for _ in range(rng.integers(1, 4)):
+            hurt[rng.integers(len(data) if number % 2 else min(500, len(data)))] ^= 1 << int(rng.integers(8))
+        with contextlib.suppress(errors.PhotoError):
+            assert image_io.decode(bytes(hurt), "a").rgb8.dtype == np.uint8
+
+
+def test_bombs_of_heif_and_avif(modern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(boxed(modern))
+    struct.pack_into(">II", data, data.index(b"ispe") + 8, 30000, 30000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(errors.TooLarge, match=r"^b\.heic "):
+        image_io.decode(bytes(data), "b.heic")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
+    whole = boxed(modern)
+    monkeypatch.setattr(image_io, "MAX_PIXELS", 192 * 96 - 1)
+    with pytest.raises(errors.TooLarge, match=r"^a has 192 x 96 pixels, more than the 18431 that are read$"):
+        image_io.decode(whole, "a")
+
+
+def test_without_the_extra_heif_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    image_io._reads_heif.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    line = r"^a\.heic is a HEIF image, which needs an extra: pip install 'photomend\[heic\]', or convert it to JPEG or PNG first$"
+    try:
+        with pytest.raises(errors.UnsupportedFormat, match=line):
+            image_io.decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a.heic")
+    finally:
+        image_io._reads_heif.cache_clear()
+
+
 # ---- files
 
 
@@ -823,3 +932,47 @@ def test_what_cannot_be_written_is_said() -> None:
         image_io.encode(np.zeros((1, 20000, 3), np.uint8), "WEBP")
     with pytest.raises(errors.OutputError, match=r"^61 x 47 pixels cannot become a JPEG .*: use PNG$"):
         image_io.encode(picture(), "JPEG", bytes(70000))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_only_pretends_to_end_is_truncated(samples: list[Path], scale: int, progressive: bool) -> None:
+    buffer = io.BytesIO()
+    Image.open(samples[0]).save(buffer, "JPEG", quality=90, progressive=progressive)
+    data = buffer.getvalue()
+    assert image_io.decode(data, "whole.jpg", scale).info.width == 768
+    cut = data[: len(data) // 2] + b"\xff\xd9"
+    if not progressive:  # of which half holds the whole picture, only less sharp
+        with pytest.raises(errors.Truncated, match="ends before its picture does"):
+            image_io.decode(cut, "cut.jpg", scale)
+    with pytest.raises(errors.Truncated):
+        image_io.decode(data[:800] + b"\xff\xd9", "cut.jpg", scale)
+
+
+def test_a_photo_with_a_grey_border_is_whole(samples: list[Path]) -> None:
+    rgb = image_io.read(samples[0]).rgb8.copy()
+    rgb[600:] = 128
+    for options in ({}, {"progressive": True}, {"subsampling": 0}):
+        buffer = io.BytesIO()
+        Image.fromarray(rgb).save(buffer, "JPEG", quality=90, **options)
+        for scale in (1, 8):
+            last = image_io.decode(buffer.getvalue(), "grey.jpg", scale).rgb8[-1]
+            assert (last == 128).all()
+
+
+def test_what_would_fill_memory_is_refused_before_it_is_decoded() -> None:
+    def png(width: int, height: int, colour: int, depth: int) -> bytes:
+        row = bytes(1 + width * {2: 3, 6: 4}[colour] * depth // 8)
+        body = zlib.compressobj(1)
+        packed = b"".join(body.compress(row) for _ in range(height)) + body.flush()
+
+        def chunk(kind: bytes, content: bytes) -> bytes:
+            return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+        header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+    for data in (png(13_000, 12_000, 6, 8), png(8_000, 7_000, 2, 16)):
+        with pytest.raises(errors.TooLarge, match="take more memory than 512 MiB"):
+            image_io.decode(data, "bomb.png", 8)
+    assert image_io.decode(png(400, 300, 2, 16), "small.png").info.depth == 16

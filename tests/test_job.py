@@ -301,7 +301,7 @@ def test_pairs_too_small_to_measure_are_restored_all_the_same(model: Path, tmp_p
 def dataset(write_photos, tmp_path: Path) -> Path:
     archive = write_photos({f"{seed}.png": seed for seed in range(12)}, "photos", height=48, width=48)
     recipe = staging.Recipe(size=16, crop="center", degrade=("mosaic:block=4",), split="34/33/33")
-    build.build_dataset([archive], tmp_path / "ds", recipe, workers=1)
+    build.build_dataset([archive], tmp_path / "ds", recipe, workers=0)
     return tmp_path / "ds"
 
 

@@ -18,7 +18,7 @@ RECIPE = PairRecipe(size=64)
 def test_both_sides_are_matched_by_path_without_suffix(write_photos, tmp_path: Path) -> None:
     a = write_photos({"x/1.jpg": 1, "2.png": 2}, "in", 64, 64)
     b = write_photos({"x/1.png": 11, "2.png": 12}, "out", 64, 64)
-    report = pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=1)
+    report = pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=0)
     assert report.counts["photos"] == {"all": 4, "kept": 4, "rejected": 0, "failed": 0}
     assert report.counts["faces"] == {"all": 2, "kept": 2, "rejected": 0}
     rows = [row for row in read_rows(tmp_path / "ds" / "manifest.jsonl") if row["kind"] == "crop"]
@@ -38,7 +38,7 @@ def test_what_has_no_partner_is_a_row_with_its_reason(write_photos, tmp_path: Pa
     image_io.write(b / "small.png", textured(7, 32, 32), "PNG")
     image_io.write(a / "mixed.png", textured(8, 32, 32), "PNG")
     image_io.write(b / "mixed.png", textured(9, 64, 64), "PNG")
-    report = pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=1)
+    report = pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=0)
     assert (report.counts["files"], report.counts["not_images"]) == (14, 1)
     told = {
         row["source"]: (row["status"], row["reason"])
@@ -61,7 +61,7 @@ def test_what_has_no_partner_is_a_row_with_its_reason(write_photos, tmp_path: Pa
 
 def test_resize(write_photos, tmp_path: Path) -> None:
     a, b = write_photos({"1.png": 1}, "in", 128, 128), write_photos({"1.png": 2}, "out", 96, 96)
-    report = pair_dataset(a, b, tmp_path / "ds", PairRecipe(size=64, resize=True), workers=1)
+    report = pair_dataset(a, b, tmp_path / "ds", PairRecipe(size=64, resize=True), workers=0)
     assert report.counts["faces"]["kept"] == 1
     (path,) = (tmp_path / "ds").glob("*/*.png")
     assert image_io.read(path).rgb8.shape == (64, 128, 3)
@@ -71,7 +71,7 @@ def test_group_by_folder_looks_inside_the_folder(write_photos, tmp_path: Path) -
     names = {f"{number % 2}/{number}.png": number for number in range(8)}
     a = write_photos(names, "in", 64, 64)
     b = write_photos({name: number + 100 for name, number in names.items()}, "out", 64, 64)
-    report = pair_dataset(a, b, tmp_path / "ds", PairRecipe(size=64, group_by="folder"), workers=1)
+    report = pair_dataset(a, b, tmp_path / "ds", PairRecipe(size=64, group_by="folder"), workers=0)
     assert sum(report.counts["groups"].values()) == 2
 
 

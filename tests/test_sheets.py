@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dataset_tools import sheets
-from dataset_tools.sheets import GUTTER, MARGIN, PAPER, fit, grid
+from dataset_tools.sheets import GUTTER, MARGIN, PAPER, fit, grid, outlined
 
 
 def flat(red: int, green: int, blue: int, height: int = 200, width: int = 200) -> np.ndarray:
@@ -86,3 +86,22 @@ def test_any_text_is_drawn_in_letters_that_the_font_has() -> None:
 def test_a_sheet_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         grid([[None]])
+
+
+def test_an_outline_stands_where_its_corners_are_and_nowhere_else() -> None:
+    image = flat(255, 255, 255)
+    square = np.array([(50, 60), (150, 60), (150, 120), (50, 120)], float)
+    drawn = outlined(image, square, (10, 200, 10))
+    assert tuple(drawn[60, 100]) == (10, 200, 10)
+    assert tuple(drawn[90, 150]) == (10, 200, 10)
+    rows, columns = np.flatnonzero((drawn < 200).any(axis=(1, 2))), np.flatnonzero((drawn < 200).any(axis=(0, 2)))
+    assert (abs(rows[[0, -1]] - (60, 120)) <= 3).all()
+    assert (abs(columns[[0, -1]] - (50, 150)) <= 3).all()
+    assert (drawn[70:110, 60:140] == 255).all()
+    assert (image == 255).all(), "a copy"
+
+
+@pytest.mark.parametrize("corner", [np.nan, np.inf, 1e9])
+def test_an_outline_far_away_is_not_drawn(corner: float) -> None:
+    image = flat(255, 255, 255)
+    assert (outlined(image, np.array([(0, 0), (corner, 0), (9, 9)]), (0, 0, 0)) == 255).all()

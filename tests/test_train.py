@@ -18,7 +18,7 @@ from dataset_tools import image_io, pairs
 from dataset_tools.build import build_dataset
 from dataset_tools.errors import DatasetError, RunError, UsageError
 from dataset_tools.manifest import open_dataset
-from dataset_tools.staging import Recipe
+from dataset_tools.recipe import Recipe
 from pix2pix import train
 from pix2pix.model_file import read_card
 from pix2pix.run_folder import RunFolder
@@ -36,7 +36,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(16):
         image_io.write(folder / "archive" / f"{number}.png", textured(number), "PNG")
     recipe = Recipe(size=32, crop="center", degrade=("mosaic:block=4",), split="50/25/25")
-    build_dataset([folder / "archive"], folder / "ds", recipe, workers=1)
+    build_dataset([folder / "archive"], folder / "ds", recipe, workers=0)
     return folder / "ds"
 
 
@@ -111,7 +111,7 @@ def test_a_classic_folder_of_other_programs(tmp_path: Path) -> None:
 
 def test_an_empty_validation_split_is_said(dataset: Path, tmp_path: Path, write_photos) -> None:  # type: ignore[no-untyped-def]
     archive = write_photos({f"{number}.png": number for number in range(3)})
-    build_dataset([archive], tmp_path / "ds", Recipe(size=32, crop="center", split="100/0/0"), workers=1)
+    build_dataset([archive], tmp_path / "ds", Recipe(size=32, crop="center", split="100/0/0"), workers=0)
     notes: list[Event] = []
     report = train_model(
         tmp_path / "ds", tmp_path / "run", steps=2, tell=lambda e: notes.append(e) if e.kind == "note" else None, **QUICK
@@ -138,7 +138,7 @@ def test_bad_use(dataset: Path, tmp_path: Path) -> None:
 
 def test_a_run_of_another_dataset(dataset: Path, tmp_path: Path, write_photos) -> None:  # type: ignore[no-untyped-def]
     archive = write_photos({f"{number}.png": 100 + number for number in range(8)})
-    build_dataset([archive], tmp_path / "other", Recipe(size=32, crop="center"), workers=1)
+    build_dataset([archive], tmp_path / "other", Recipe(size=32, crop="center"), workers=0)
     train_model(dataset, tmp_path / "run", steps=1, **QUICK)
     with pytest.raises(RunError, match="was trained on another dataset"):
         train_model(tmp_path / "other", tmp_path / "run", steps=1, **QUICK)

@@ -1,4 +1,4 @@
-"""What `build` and `pair` have in common: options, and how their result is told."""
+"""Options that several commands share, and how the result of a build is told."""
 
 from __future__ import annotations
 
@@ -13,32 +13,92 @@ if TYPE_CHECKING:
     from dataset_tools.build import BuildReport
 
 Command = Callable[..., Any]
+Options = Callable[[Command], Command]
 
 
-def dataset_options(command: Command) -> Command:
-    """Adds the options that every command has that makes a dataset."""
-    for option in reversed(
-        (
-            click.option("--size", default=256, show_default=True, metavar="PIXELS",
-                         help="Side S of each image; a pair is S × 2S."),
-            click.option("--split", default="80/10/10", show_default=True, metavar="A/B/C",
-                         help="Shares of train, val and test in percent, by group."),
-            click.option("--group-by", default=None, metavar="RULE",
-                         help="Keep photos together that share a group: 'folder' (the parent folder), or a regular expression "
-                         "on the relative path. Duplicates and near-duplicates always stay together."),
-            click.option("--seed", default=0, show_default=True, help="Of everything that is drawn."),
-            click.option("--workers", default=None, type=click.IntRange(1, 1024), metavar="N",
-                         help="Processes; one a core by default. The result does not depend on it."),
-            click.option("--fresh", is_flag=True, help="Forget what an earlier build of DATASET did, and make it anew."),
-            click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout."),
-        )
-    ):  # fmt: skip
-        command = option(command)
-    return command
+def _together(*options: Options) -> Options:
+    """Decorates a command with all of them, in the order in which its help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+dataset_options = _together(
+    click.option("--split", default="80/10/10", show_default=True, metavar="A/B/C",
+                 help="Shares of train, val and test in percent, by group."),
+    click.option("--group-by", default=None, metavar="RULE",
+                 help="Keep photos together that share a group: 'folder' (the parent folder), or a regular expression "
+                 "on the relative path. Duplicates and near-duplicates always stay together."),
+    click.option("--workers", default=None, type=click.IntRange(0, 1024), metavar="N",
+                 help="Processes; one a core by default. 0 works without any, unprotected from a photo that hangs it. "
+                 "The result does not depend on it."),
+    click.option("--time-limit", default=120.0, show_default=True, type=click.FloatRange(0.1, 1e6), metavar="SECONDS",
+                 help="For one photo; one that takes longer has failed, and is tried again by the next build."),
+    click.option("--fresh", is_flag=True, help="Forget what an earlier build of DATASET did, and make it anew."),
+    click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout."),
+)  # fmt: skip
+
+size_options = _together(
+    click.option("--size", default=256, show_default=True, metavar="PIXELS", help="Side S of each image; a pair is S × 2S."),
+    click.option("--seed", default=0, show_default=True, help="Of everything that is drawn."),
+)
+
+crop_options = _together(
+    click.option("--crop", type=click.Choice(["faces", "center", "tiles"]), default="faces", show_default=True,
+                 help="What a pair shows: each face, the photo's middle, or several random squares of it."),
+    click.option("--tiles", default=4, show_default=True, type=click.IntRange(1, 1000),
+                 help="Random squares a photo, with --crop tiles."),
+    size_options,
+    click.option("--search", type=click.Choice(["fast", "thorough"]), default="fast", show_default=True,
+                 help="How much is spent on finding faces: thorough also finds those that are small in the photo."),
+    click.option("--align", is_flag=True, help="Turn each face upright by its eyes."),
+    click.option("--margin", default=0.25, show_default=True, type=click.FloatRange(0, 4),
+                 help="Room around a face, as a share of its box, on each side."),
+    click.option("--padding", type=click.Choice(["clamp", "replicate", "reflect"]), default="clamp", show_default=True,
+                 help="A crop that would leave the photo: move it inside, or make up what is outside."),
+    click.option("--confidence", default=0.5, show_default=True, type=click.FloatRange(0, 1),
+                 help="Least score of a face; else it is rejected as low_confidence."),
+    click.option("--min-face", default=0, show_default=True, type=click.IntRange(0), metavar="PIXELS",
+                 help="Least longer side of a face in the photo; else small_face."),
+    click.option("--max-cut", default=0.25, show_default=True, type=click.FloatRange(0, 1), metavar="SHARE",
+                 help="Largest share of a face that may lie outside the photo; else cut_by_frame."),
+    click.option("--max-enlarge", default=1.25, show_default=True, type=click.FloatRange(0.01, 100), metavar="TIMES",
+                 help="How much a crop may be enlarged; else too_small."),
+    click.option("--min-sharpness", default=0.0, show_default=True, type=click.FloatRange(0), metavar="VARIANCE",
+                 help="Least variance of the Laplacian of a crop (a sharp face: some hundreds); else blurred."),
+)  # fmt: skip
+
+degrade_options = _together(
+    click.option("--degrade", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
+                 help="What is done to the original to make the input; repeatable, applied in order [default: mosaic:block=16]. "
+                 "There are mosaic, grayscale, sepia, fade, blur, motion, downscale, noise, poisson, grain, jpeg, halftone, "
+                 "scratches, dust, folds, stains; docs/degradations.md shows them with their options."),
+    click.option("--recipe", "recipe_file", default=None, metavar="NAME|FILE.toml",
+                 help="The degradations of a TOML file, or of a recipe that ships: old-photo."),
+)  # fmt: skip
+
+
+def chosen_degradations(degrade: tuple[str, ...], recipe_file: str | None) -> tuple[str, ...]:
+    """The steps that --degrade or --recipe ask for."""
+    if recipe_file is None:
+        return degrade or ("mosaic:block=16",)
+    if degrade:
+        from dataset_tools.errors import UsageError
+
+        raise UsageError("--recipe and --degrade exclude each other: put all steps into the recipe, or none")
+    from dataset_tools.degradations import load_recipe
+
+    return load_recipe(recipe_file)
 
 
 def tell(report: BuildReport, as_json: bool) -> None:
     """Prints what a build did: counts that add up, reasons, splits."""
+    from dataset_tools.image_io import printable
+
     counts = report.counts
     photos, crops = counts["photos"], counts["faces"]
     click.echo(f"{counts['files']} files = {counts['not_images']} not images + {photos['all']} photos")
@@ -54,9 +114,13 @@ def tell(report: BuildReport, as_json: bool) -> None:
         click.echo(f"note: {' and '.join(empty)} got no pair, since there are only {groups} groups to share out: "
                    "add photos, change --split or --seed, or group less", err=True)  # fmt: skip
     if report.linked_folders:
-        click.echo(
-            f"note: {len(report.linked_folders)} links to folders were not followed, such as {report.linked_folders[0]}", err=True
-        )
+        first = printable(report.linked_folders[0])
+        click.echo(f"note: {len(report.linked_folders)} links to folders were not followed, such as {first}", err=True)
+    if report.passing:
+        click.echo(f"note: {report.passing} photos could not be read or finished this time; the same command tries them again",
+                   err=True)  # fmt: skip
+    if report.changed:
+        click.echo(f"note: {report.changed} photos have changed since the last build; their pairs were made again", err=True)
     if report.vanished:
         click.echo(
             f"note: {report.vanished} photos of the last build are gone from the archive; their pairs were removed", err=True

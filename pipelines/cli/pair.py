@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.dataset_options import dataset_options, exit_code, tell
+from pipelines.cli.dataset_options import dataset_options, exit_code, size_options, tell
 from pipelines.cli.terminal import Progress
 
 
@@ -15,6 +15,7 @@ from pipelines.cli.terminal import Progress
 @click.argument("b_dir", type=click.Path(path_type=Path))
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--resize", is_flag=True, help="Bring images of another size to S × S; without it they are rejected.")
+@size_options
 @dataset_options
 def command(
     a_dir: Path,
@@ -26,6 +27,7 @@ def command(
     group_by: str | None,
     seed: int,
     workers: int | None,
+    time_limit: float,
     fresh: bool,
     as_json: bool,
 ) -> int:
@@ -37,6 +39,8 @@ def command(
     from dataset_tools.pair import PairRecipe, pair_dataset
 
     recipe = PairRecipe(size, resize, seed, group_by, split)
-    report = pair_dataset(a_dir, b_dir, dataset, recipe, workers=workers, fresh=fresh, progress=Progress("pairing", "pairs"))
+    report = pair_dataset(
+        a_dir, b_dir, dataset, recipe, fresh=fresh, workers=workers, time_limit=time_limit, progress=Progress("pairing", "pairs")
+    )
     tell(report, as_json)
     return exit_code(report)

@@ -1,0 +1,133 @@
+"""The long tests with their full counts: `make soak`, or `python -m bench.soak`. Writes the table docs/soak.md.
+
+A part is a name and what pytest is to run for it. A test that tells its `record_property("what", ...)` and "count" becomes a line
+of the table; the others of a part are summed up in its last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as xml
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_tools import files
+
+ROOT = Path(__file__).parents[1]
+PLACE = ROOT / "docs" / "soak.md"
+PARTS = {  # name -> arguments of pytest
+    "kills": ["tests/test_kills.py"],
+    "damage": ["tests/test_damage.py"],
+    "wheel": ["tests/test_wheel.py"],
+    "ray": ["tests/test_engine_ray.py"],
+    "browser": ["tests/test_web.py"],
+}
+SECONDS = 7200  # that one part may take
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table."""
+
+    what: str
+    count: str
+    result: str  # passed | skipped | FAILED
+    seconds: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the parts, all that exist if none is named. Exit code 1 if anything failed; the table is written in any case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--output", type=Path, default=PLACE, help="where the table goes")
+    chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.parts) - PARTS.keys():
+        parser.error(f"there is no part {unknown.pop()!r}: give some of {', '.join(PARTS)}")
+    start = time.monotonic()
+    lines = [line for name in chosen.parts or PARTS for line in run(name, PARTS[name])]
+    files.replace_text(chosen.output, page(lines, time.monotonic() - start))
+    print(f"{chosen.output}: {len(lines)} lines, {sum(line.result == 'FAILED' for line in lines)} failed")
+    return int(any(line.result == "FAILED" for line in lines))
+
+
+def run(name: str, tests: Sequence[str]) -> list[Line]:
+    """The lines of one part; none where its tests do not exist here."""
+    if not all((ROOT / test.partition("::")[0]).exists() for test in tests):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "results.xml"
+        line = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={table}",
+            "-o",
+            "junit_family=xunit1",
+            *tests,
+        ]
+        start = time.monotonic()
+        try:
+            subprocess.run(line, cwd=ROOT, env={**os.environ, "PHOTOMEND_SOAK": "1"}, timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            return [Line(f"{name}: everything", "", "FAILED", time.monotonic() - start)]
+        return read(name, table)
+
+
+def read(name: str, table: Path) -> list[Line]:
+    """The lines that pytest's table of results (JUnit XML) tells."""
+    if not table.exists():
+        return [Line(f"{name}: pytest did not start", "", "FAILED", 0.0)]
+    lines, others = list[Line](), list[Line]()
+    for case in xml.parse(table).iter("testcase"):
+        told = {each.get("name"): each.get("value", "") for each in case.iter("property")}
+        kinds = {child.tag for child in case}
+        result = "FAILED" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+        what = f"{name}: {told.get('what', case.get('name'))}"
+        line = Line(what, told.get("count", ""), result, float(case.get("time", 0)))
+        (lines if "what" in told or result == "FAILED" else others).append(line)
+    for result in ("passed", "skipped"):
+        same = [line for line in others if line.result == result]
+        if same:
+            lines.append(Line(f"{name}: other tests", str(len(same)), result, sum(line.seconds for line in same)))
+    return lines
+
+
+def page(lines: Sequence[Line], seconds: float) -> str:
+    """The page with the table."""
+    rows = [f"| {line.what.replace('|', '/')} | {line.count} | {line.result} | {line.seconds:.0f} |" for line in lines]
+    heading = ["# Soak", "", "The long tests with their full counts, written by `make soak` (`python -m bench.soak`).", "",
+               f"{datetime.date.today()} · commit {commit()} · {hardware()} · {seconds / 60:.0f} minutes", ""]  # fmt: skip
+    return "\n".join([*heading, "| what | count | result | seconds |", "|---|---:|---|---:|", *rows]) + "\n"
+
+
+def commit() -> str:
+    """The commit that was tested, and whether the files differed from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" + changes" if git("status", "--porcelain") else "")
+
+
+def hardware() -> str:
+    """Processor, cores that this process may use, memory, Python, load."""
+    about = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in about if line.startswith("model name")), platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    return f"{model}, {cores} cores, {memory:.0f} GB · Python {platform.python_version()} · load {load:.1f} at the end"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
