@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 APT := sudo apt-get install -y python3 python3-venv git make libegl1 libgles2 libgl1 libglib2.0-0 libxcb1
 
-.PHONY: demo test check lint clean
+.PHONY: demo test check soak bench lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,13 @@ test: .venv/.installed-dev
 check: lint
 	@$(BIN)/python -m dataset_tools.system
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+soak: .venv/.installed-dev
+	$(BIN)/python -m bench.soak
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m bench.recall
+	$(BIN)/python -m bench.build
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

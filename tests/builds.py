@@ -28,7 +28,7 @@ def command(*words: object) -> list[str]:
 
 @dataclass
 class Ended:
-    """How a command ended. `said` is its stdout and stderr together; `peak`: what its processes took at most, each, added up, in MB."""
+    """How a command ended. `said`: its stdout and stderr together; `peak`: the most that each process took, added up, in MB."""
 
     code: int
     said: str
