@@ -35,6 +35,7 @@ from dataset_tools.face_search import FaceSearch
 from dataset_tools.faces import Face, MediaPipeDetector
 
 Rgb = NDArray[np.uint8]
+Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # x, y, width, height
 Detect = Callable[[Rgb], list[Face]]
 
@@ -44,7 +45,6 @@ COLUMNS = {".9": (0.9, 0), ".45": (0.45, 0), ".25": (0.25, 0), ".12": (0.12, 0),
            ".45, 30°": (0.45, 30), ".45, 90°": (0.45, 90), ".45, 180°": (0.45, 180)}  # fmt: skip
 TARGETS = {".9": 0.98, ".45": 0.97, ".25": 0.95, ".12": 0.80, ".45, 90°": 0.85, ".45, 180°": 0.85}
 LEAST_SIDE = 450  # of a portrait
-MARGIN = 60  # pixels added around a portrait, so that its mask can fade out
 
 
 @dataclass(frozen=True)
@@ -212,25 +212,20 @@ def _blend(canvas: Rgb, patch: Rgb, mask: NDArray[np.float32], x: int, y: int) -
 # --- canvases
 
 
-def paste(canvas: Rgb, portrait: Portrait, centre: tuple[float, float], side: float, degrees: float) -> Box:
-    """Pastes a portrait turned anticlockwise, its face's box `side` high, in place, and gives that box around its new centre."""
-    x, y, width, height = portrait.box
-    scale = side / height
-    matrix = cv2.getRotationMatrix2D((x + width / 2, y + height / 2), degrees, scale)
-    matrix[:, 2] += (centre[0] - x - width / 2, centre[1] - y - height / 2)
-    rgb, mask = portrait.rgb, portrait.mask
-    if scale < 0.5:  # warpAffine samples: shrink by area first
-        less = 2 * scale
-        rgb = cv2.resize(rgb, None, fx=less, fy=less, interpolation=cv2.INTER_AREA)
-        mask = cv2.resize(mask, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_AREA)
-        matrix[:, 2] += matrix[:, :2] @ (
-            (0.5 / np.array([rgb.shape[1] / portrait.rgb.shape[1], rgb.shape[0] / portrait.rgb.shape[0]])) - 0.5
-        )
-        matrix[:, :2] /= less
-    turned = cv2.warpAffine(rgb, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    _blend(canvas, turned, cv2.warpAffine(mask, matrix, (WIDTH, HEIGHT)), 0, 0)
+def turned(portrait: Portrait, centre: Point, height: float, degrees: float) -> tuple[Rgb, NDArray[np.float32], Box]:
+    """The portrait as a canvas shows it: its face's box `height` high and around `centre`, turned anticlockwise; its mask; the box."""
+    x, y, width, before = portrait.box
+    rgb, mask, scale = portrait.rgb, portrait.mask, height / before
+    less = min(1.0, 2 * scale)  # warpAffine samples, so what it would shrink by more than 2 is shrunk by area before
+    if less < 1:
+        size = (round(rgb.shape[1] * less), round(rgb.shape[0] * less))
+        rgb, mask = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (rgb, mask))
+    middle = ((x + width / 2) * less - 0.5, (y + before / 2) * less - 0.5)
+    matrix = cv2.getRotationMatrix2D(middle, degrees, scale / less)
+    matrix[:, 2] += np.array(centre) - 0.5 - middle
+    rgb = cv2.warpAffine(rgb, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     width *= scale
-    return (centre[0] - width / 2, centre[1] - side / 2, width, side)
+    return rgb, cv2.warpAffine(mask, matrix, (WIDTH, HEIGHT)), (centre[0] - width / 2, centre[1] - height / 2, width, height)
 
 
 def draw(seed: int, column: str, number: int, portraits: Sequence[Portrait], bodies: Sequence[Portrait],
@@ -246,19 +241,25 @@ def draw(seed: int, column: str, number: int, portraits: Sequence[Portrait], bod
         )
     truth: list[Box] = []
     for each in shares:
-        portrait = portraits[rng.integers(len(portraits))]
-        side = each * HEIGHT
-        centre = _free(rng, truth, side * portrait.box[2] / portrait.box[3], side)
-        truth.append(paste(rgb, portrait, centre, side, degrees if rng.random() < 0.5 else -degrees))
+        picture, mask, box = _placed(rng, portraits, each * HEIGHT, degrees, truth)
+        _blend(rgb, picture, mask, 0, 0)
+        truth.append(box)
     return Canvas(rgb, truth, asked)
 
 
-def _free(rng: np.random.Generator, taken: Sequence[Box], width: float, height: float) -> tuple[float, float]:
-    """A centre whose box lies in the frame and, with room for its hair, outside of the faces that are there."""
+def _placed(rng: np.random.Generator, portraits: Sequence[Portrait], height: float, degrees: float,
+            taken: Sequence[Box]) -> tuple[Rgb, NDArray[np.float32], Box]:  # fmt: skip
+    """A portrait somewhere in the frame, so that it hides nothing of the faces that are there."""
     for _ in range(1000):
+        portrait = portraits[rng.integers(len(portraits))]
+        width = height * portrait.box[2] / portrait.box[3]
         x, y = rng.uniform(width / 2, WIDTH - width / 2), rng.uniform(height / 2, HEIGHT - height / 2)
-        if all(max(abs(x - bx - bw / 2) - bw / 2, abs(y - by - bh / 2) - bh / 2) > height for bx, by, bw, bh in taken):
-            return x, y
+        turn = degrees if rng.random() < 0.5 else -degrees
+        if any(max(abs(x - bx - bw / 2) - bw / 2, abs(y - by - bh / 2) - bh / 2) < 0.8 * height for bx, by, bw, bh in taken):
+            continue
+        picture, mask, box = turned(portrait, (x, y), height, turn)
+        if all(mask[round(by) : round(by + bh), round(bx) : round(bx + bw)].mean() < 0.02 for bx, by, bw, bh in taken):
+            return picture, mask, box
     raise RuntimeError("no room for a face")
 
 

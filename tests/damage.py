@@ -8,6 +8,7 @@ import io
 import re
 import struct
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -43,18 +44,16 @@ def fill(archive: Path, count: int, seed: int) -> dict[str, Reasons]:
     Returns: the name of each in the manifest, with the reasons that its row may give.
     """
     rng = np.random.default_rng(seed)
-    waiting = [(kind.__name__.strip("_"), _shuffled(kind, rng)) for kind in KINDS]
+    waiting = deque((kind.__name__.strip("_"), _shuffled(kind, rng)) for kind in KINDS)
     expected: dict[str, Reasons] = {}
-    for number in range(count):
-        while waiting:  # kinds that have given all they have drop out
-            kind, made = waiting.pop(0)
-            if each := next(made, None):
-                waiting.append((kind, made))
-                break
-        suffix, data, reasons = each
-        name = f"{kind}-{number:03d}{suffix}"
-        (archive / name).write_bytes(data)
-        expected[name] = reasons
+    while len(expected) < count:
+        kind, made = waiting.popleft()
+        for suffix, data, reasons in made:
+            name = f"{kind}-{len(expected):03d}{suffix}"
+            (archive / name).write_bytes(data)
+            expected[name] = reasons
+            waiting.append((kind, made))
+            break  # a kind that has given all it has drops out
     return expected
 
 
@@ -244,12 +243,12 @@ def _bomb(rng: np.random.Generator) -> Iterator[Made]:
         for size in ((65_500, 65_500), (13_000, 13_000)):
             struct.pack_into(">HH", data, start + 5, *size)
             yield ".jpg", bytes(data), BROKEN | LARGE | (GOOD if size[0] < 20_000 else frozenset())
-    for size in (0x7FFFFFFF, 60_000):
+    for side in (0x7FFFFFFF, 60_000):
         data = bytearray(files["plain.tif"])
         (directory,) = struct.unpack_from("<I", data, 4)
         for entry in range(directory + 2, directory + 2 + 12 * struct.unpack_from("<H", data, directory)[0], 12):
             if struct.unpack_from("<H", data, entry)[0] in (256, 257):
-                struct.pack_into("<HII", data, entry + 2, 4, 1, size)
+                struct.pack_into("<HII", data, entry + 2, 4, 1, side)
         yield ".tif", bytes(data), BROKEN | LARGE
     yield ".gif", files["moving.gif"][:6] + b"\xff\xff\xff\xff" + files["moving.gif"][10:], BROKEN | LARGE
     yield ".webp", files["lossless.webp"][:21] + b"\xff\xff\xff\x0f" + files["lossless.webp"][25:], BROKEN | LARGE

@@ -103,7 +103,7 @@ def test_every_job_is_done_once_jobs_are_read_as_needed_and_workers_are_closed(t
             yield number
 
     handler, done = signal.getsignal(signal.SIGTERM), []
-    for pair in run_ray(Square(notes=str(tmp_path)), jobs(), 2, None):
+    for pair in run_ray(Square(notes=str(tmp_path), naps=0.01), jobs(), 2, None):
         done.append(pair)
         assert read <= len(done) + 2 * AHEAD * PARCEL + PARCEL
         assert signal.getsignal(signal.SIGTERM) is handler
