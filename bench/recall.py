@@ -3,7 +3,7 @@
 python -m bench.recall [PHOTOS ...] [--backgrounds FOLDER] [--count 80] [--seed 0] [--yunet FILE] [--list FILE]
 
 Portraits: files of at least 450 px in PHOTOS (data/samples if none are given) in which MediaPipe's full-range model and YuNet
-(Wu et al. 2023) both see exactly one face and agree on its place; truth is the mean of both boxes. A portrait's head and
+(Wu et al. 2023) both see exactly one face and agree on its place, with room for the head; truth is the mean of both boxes. A portrait's head and
 shoulders are pasted with soft edges, so that the face's box has the wanted share of the frame's height, on backgrounds without
 faces: parts of data/samples that show no head, clouds and stripes, and the photos of --backgrounds. In half of the canvases the
 face stands alone, in the other half one large and two small faces share the frame. A hit: centre within 0.3 of the true width,
@@ -100,7 +100,7 @@ def load_portraits(paths: Sequence[Path], most: int, yunet: YuNet, seed: int) ->
             except PhotoError:
                 continue
             box = _agreed(full.detect(rgb), yunet.detect(rgb)) if min(rgb.shape[:2]) >= LEAST_SIDE else None
-            if box is not None:
+            if box is not None and _whole(box, rgb.shape):
                 portraits.append(Portrait(rgb, _mask(rgb.shape[:2], box), box, hashed[sha].name, sha))
     return portraits
 
@@ -110,6 +110,12 @@ def _agreed(ours: list[Face], theirs: list[Face]) -> Box | None:
         return None
     mean = np.mean([ours[0].box, theirs[0].box], axis=0)
     return (float(mean[0]), float(mean[1]), float(mean[2]), float(mean[3]))
+
+
+def _whole(box: Box, shape: tuple[int, ...]) -> bool:
+    """Whether the head is in the photo: a face cut from a close-up and pasted without its head is none that a camera sees."""
+    (x, y, width, height), room = box, 0.15
+    return x > room * width and y > room * height and x + (1 + room) * width < shape[1] and y + (1 + room) * height < shape[0]
 
 
 def hits(box: Box, truth: Box) -> bool:
@@ -213,7 +219,7 @@ def _blend(canvas: Rgb, patch: Rgb, mask: NDArray[np.float32], x: int, y: int) -
 
 
 def turned(portrait: Portrait, centre: Point, height: float, degrees: float) -> tuple[Rgb, NDArray[np.float32], Box]:
-    """The portrait as a canvas shows it: its face's box `height` high and around `centre`, turned anticlockwise; its mask; the box."""
+    """A portrait turned anticlockwise on a canvas, its face's box `height` high and around `centre`; its mask; that box."""
     x, y, width, before = portrait.box
     rgb, mask, scale = portrait.rgb, portrait.mask, height / before
     less = min(1.0, 2 * scale)  # warpAffine samples, so what it would shrink by more than 2 is shrunk by area before
