@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_tools import files, image_io, resources
-from dataset_tools.errors import PhotoError, UsageError
+from dataset_tools.errors import PhotoError, PhotomendError, UsageError
 from dataset_tools.face_search import FaceSearch
 from dataset_tools.faces import Face, MediaPipeDetector
 
@@ -340,7 +340,10 @@ def main() -> None:
     parser.add_argument("--yunet", type=Path, help="face_detection_yunet_2023mar.onnx")
     parser.add_argument("--list", type=Path, help="where to write names and SHA-256 of the portraits")
     parser.add_argument("--show", type=Path, help="folder for the first four canvases of each column")
-    run(parser.parse_args())
+    try:
+        run(parser.parse_args())
+    except PhotomendError as error:
+        raise SystemExit(f"recall: {error}") from None
 
 
 def run(args: argparse.Namespace) -> None:

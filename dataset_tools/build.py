@@ -153,7 +153,8 @@ def _lost(source: Source, how: WorkerDied | TimedOut) -> Row:
 
 def _counts_of_before(dataset: Path, journal: Journal, info: Row) -> Row | None:
     """The counts of the published dataset where it is what would be published again; else None."""
-    if not (journal.finished and journal.all_seen() and (dataset / "manifest.jsonl").exists() and is_dataset(dataset)):
+    names = ("manifest.jsonl", "README.md", "report.html", *(f"{split}/metadata.jsonl" for split in SPLITS))
+    if not (journal.finished and journal.all_seen() and is_dataset(dataset) and all((dataset / name).exists() for name in names)):
         return None
     held: Row = json.loads((dataset / "dataset.json").read_text("utf-8"))
     return held["counts"] if all(held.get(name) == json.loads(json.dumps(value)) for name, value in info.items()) else None

@@ -53,9 +53,12 @@ def default_workers() -> int:
 
 def run_here(work: Work, jobs: Iterable[Job]) -> Iterator[tuple[Job, Any]]:
     """As `run_local`, but in this very process, which a crash or an endless loop of a library ends or holds up."""
+    opened = False
     try:
-        work.open()
         for job in jobs:
+            if not opened:
+                work.open()
+                opened = True
             yield job, work(job)
     finally:
         work.close()

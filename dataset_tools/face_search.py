@@ -3,7 +3,7 @@
 A look shows a model one square of the photo, shrunk to what the model takes. A pass is a row of looks: at the whole frame, or at
 tiles of it, since a model misses what is small in its square. Small tiles find small faces, and bring false boxes. So every
 candidate gets a look of its own, where it fills the square as a portrait does: in all four turns unless the first one is sure,
-then upright by its eyes. What neither model is sure of, both must agree on. Box and keypoints are those of the last look.
+then upright by its eyes. Where the short-range model is not sure, both must agree. Box and keypoints are the short-range model's.
 """
 
 from __future__ import annotations

@@ -149,6 +149,27 @@ def test_workers_and_a_second_run_change_no_byte(write_photos, tmp_path: Path) -
     assert published(tmp_path / "one") == first
 
 
+def test_an_unchanged_archive_costs_next_to_nothing(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_photos({f"{number}.png": number for number in range(6)})
+    build_dataset([archive], tmp_path / "ds", CENTER, workers=0)
+    first = published(tmp_path / "ds")
+
+    def never(*_: object) -> None:
+        raise AssertionError("nothing is to be done")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoStager, "open", never)
+        patch.setattr(PhotoStager, "__call__", never)
+        patch.setattr(build, "finish", never)
+        for workers in (0, 2):
+            report = build_dataset([archive], tmp_path / "ds", CENTER, workers=workers)
+            assert (report.reused, report.vanished, report.counts["faces"]["kept"]) == (6, 0, 6)
+    (tmp_path / "ds" / "README.md").unlink()  # what is missing is made again
+    (tmp_path / "ds" / next(name for name in first if name.endswith("-0.png"))).unlink()
+    assert build_dataset([archive], tmp_path / "ds", CENTER, workers=0).reused == 5
+    assert published(tmp_path / "ds") == first
+
+
 def test_new_changed_and_vanished_photos(write_photos, tmp_path: Path) -> None:
     archive = write_photos({f"{number}.png": number for number in range(6)})
     build_dataset([archive], tmp_path / "ds", CENTER, workers=0)
