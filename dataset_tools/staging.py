@@ -216,7 +216,8 @@ class PhotoStager:
         for face in self._search.detect(look.rgb):
             x, y, width, height = (round(float(value) * look.scale, 3) for value in face.box)
             box = (x, y, width, height)
-            points = [(round((x + 0.5) * look.scale - 0.5, 3), round((y + 0.5) * look.scale - 0.5, 3)) for x, y in face.keypoints]
+            # the search counts from the corner of a pixel, an affine from its centre
+            points = [(round(x * look.scale - 0.5, 3), round(y * look.scale - 0.5, 3)) for x, y in face.keypoints]
             window: crops.Window = crops.face_square(box, shape, recipe.margin, recipe.padding)
             if recipe.align:
                 window = crops.upright_face(box, (points[0], points[1]), shape, recipe.margin, recipe.padding)
