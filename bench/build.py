@@ -273,8 +273,15 @@ def version_of(program: Path) -> str:
     return subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()[-1]
 
 
+def calm(patience: int = 180) -> float:
+    """The load average (1 minute) once what this bench did before has left it, or after `patience` seconds."""
+    while os.getloadavg()[0] > 0.25 and (patience := patience - 5) > 0:
+        time.sleep(5)
+    return os.getloadavg()[0]
+
+
 def part_workers(few: Path, many: Path, work: Path, rounds: int) -> None:
-    before = os.getloadavg()[0]
+    before = calm()
     walls: list[tuple[float, float]] = []
     for _ in range(rounds):
         one, two = (

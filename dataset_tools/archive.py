@@ -13,6 +13,8 @@ from pathlib import Path
 
 from dataset_tools.errors import UsageError
 
+UNREADABLE_ROOT = b"."  # the relative path of an archive that may not be read itself
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -33,6 +35,11 @@ class Source:
     def name(self) -> str:
         """What the manifest calls it, printable and reversible: `encode_name` of the relative path behind the archive's label."""
         return self.prefix + encode_name(self.relative)
+
+    @property
+    def inside(self) -> str:
+        """What the names of all files below it begin with, where it is a folder that may not be read."""
+        return self.prefix if self.relative == UNREADABLE_ROOT else f"{self.name}/"
 
 
 def encode_name(name: bytes) -> str:
@@ -66,9 +73,26 @@ def labels(archives: Sequence[Path]) -> list[str]:
     return names
 
 
+def prefixes(archives: Sequence[Path]) -> list[str]:
+    """What the names of each archive's files begin with."""
+    return [f"{label}/" if label else "" for label in labels(archives)]
+
+
+def inside(path: Path, folder: Path) -> bool:
+    """True where `path`, which need not exist, is `folder` or lies below it, links followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def check_outside(archives: Sequence[Path], output: Path, what: str) -> None:
+    """Raises UsageError where `output`, called `what` in its line, is an archive or would lie inside one."""
+    for archive in archives:
+        if inside(output, archive):
+            raise UsageError(f"{what} would lie inside the archive {archive}: give a place outside of it")
+
+
 def locator(archives: Sequence[Path]) -> Callable[[str], str]:
     """A function from a source's name to its path. It raises KeyError for a name of another archive."""
-    roots = {f"{label}/" if label else "": str(archive) for label, archive in zip(labels(archives), archives, strict=True)}
+    roots = dict(zip(prefixes(archives), map(str, archives), strict=True))
 
     def locate(name: str) -> str:
         prefix = "" if "" in roots else name[: name.find("/") + 1]
@@ -88,18 +112,17 @@ def walk(archives: Sequence[Path], skip: Path | None = None) -> tuple[list[Sourc
     """
     sources: list[Source] = []
     linked: list[str] = []
-    for index, (archive, label) in enumerate(zip(archives, labels(archives), strict=True)):
+    for index, (archive, prefix) in enumerate(zip(archives, prefixes(archives), strict=True)):
         if not archive.exists():
             raise UsageError(f"the archive {archive} does not exist: give a folder of photos")
         if not archive.is_dir():
             raise UsageError(f"the archive {archive} is not a folder: give the folder that holds the photos")
         found = sorted(_walk_folder(os.fsencode(archive), skip.resolve() if skip else None))
-        prefix, root = f"{label}/" if label else "", str(archive)
         for relative, kind in found:
             if kind == "linked_folder":
                 linked.append(prefix + encode_name(relative))
             else:
-                sources.append(Source(index, relative, root, prefix, kind == "file"))
+                sources.append(Source(index, relative, str(archive), prefix, kind == "file"))
     return sources, linked
 
 
@@ -114,7 +137,7 @@ def _walk_folder(root: bytes, skip: Path | None) -> Iterator[tuple[bytes, str]]:
         try:
             entries = list(os.scandir(folder))
         except OSError:
-            yield below or b".", "unreadable"
+            yield below or UNREADABLE_ROOT, "unreadable"
             continue
         for entry in entries:
             relative = b"/".join((below, entry.name)) if below else entry.name

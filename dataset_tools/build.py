@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import itertools
 import json
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dataset_tools import files, shards
-from dataset_tools.archive import Source, group_rule, labels, locator, walk
+from dataset_tools.archive import Source, check_outside, group_rule, inside, labels, locator, prefixes, walk
+from dataset_tools.card import PICTURE
 from dataset_tools.engines import TimedOut, Work, WorkerDied, default_workers, run_here, run_local
-from dataset_tools.errors import DatasetError, OutputError, UsageError
+from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
 from dataset_tools.finish import PublishedBefore, Rule, finish
 from dataset_tools.groups import SPLITS
 from dataset_tools.journal import PASSING, Job, Journal, Watched, names_in
@@ -112,10 +114,9 @@ def run(
     made_with = {"versions": info["versions"], "detector": info["detector"], "format": FORMAT_VERSION}
     with Journal(dataset, made_with) as journal:
         loose = names_in(dataset / STATE / "staging", *(dataset / split for split in SPLITS))
-        journal.begin(itertools.chain(loose, shards.names(dataset)))
-        todo = journal.ask_for_all(jobs)
-        for source in (source for job in jobs for source in job if not source.regular and os.path.isdir(source.path)):
-            journal.keep_below(source.name)
+        journal.begin(itertools.chain(loose, shards.names(dataset)), prefixes(archives))
+        hidden = [source.inside for job in jobs for source in job if not source.regular and os.path.isdir(source.path)]
+        todo = journal.ask_for_all(jobs, hidden)
         done = len(jobs) - len(todo)
         for job, result in _results(means, Watched(work), todo, [*archives, dataset / STATE / "staging"]):
             lost = isinstance(result, WorkerDied | TimedOut)
@@ -123,6 +124,8 @@ def run(
             done += 1
             if means.progress:
                 means.progress(done, len(jobs))
+        if done < len(jobs):
+            raise PhotomendError(f"{len(jobs) - done} photos were not worked on: run the same command again")
         counts, vanished = _counts_of_before(dataset, journal, info), 0
         if counts is None:
             published, vanished = finish(dataset, journal, info, rule, locator(archives))
@@ -157,7 +160,13 @@ def _counts_of_before(dataset: Path, journal: Journal, info: Row) -> Row | None:
     if not (journal.finished and journal.all_seen() and is_dataset(dataset) and all((dataset / name).exists() for name in names)):
         return None
     held: Row = json.loads((dataset / "dataset.json").read_text("utf-8"))
-    return held["counts"] if all(held.get(name) == json.loads(json.dumps(value)) for name, value in info.items()) else None
+    with open(dataset / "manifest.jsonl", "rb") as manifest:
+        whole = held.get("manifest_sha256") == hashlib.file_digest(manifest, "sha256").hexdigest()
+    counts: Row | None = held.get("counts")
+    same = all(held.get(name) == json.loads(json.dumps(value)) for name, value in info.items())
+    if counts is None or not whole or not same:
+        return None
+    return counts if (dataset / PICTURE).exists() or not counts["faces"]["kept"] else None
 
 
 @contextmanager
@@ -201,14 +210,14 @@ def _check_recipe(dataset: Path, recipe: Row) -> None:
 
 
 def check_apart(archives: Sequence[Path], dataset: Path) -> None:
-    """Raises UsageError where the dataset would lie inside an archive, or an archive inside the dataset."""
-    target = Path(os.path.realpath(dataset))
+    """Raises UsageError where one of these folders is, or lies inside, another: an input must not change, nor count twice."""
+    check_outside(archives, dataset, f"the dataset {dataset}")
     for archive in archives:
-        place = Path(os.path.realpath(archive))
-        if target == place or place in target.parents:
-            raise UsageError(f"the dataset {dataset} would lie inside the archive {archive}: give a folder outside of it")
-        if target in place.parents:
+        if inside(archive, dataset):
             raise UsageError(f"the archive {archive} lies inside the dataset {dataset}: give another folder for the dataset")
+    for archive, other in itertools.permutations(archives, 2):
+        if inside(archive, other):
+            raise UsageError(f"the archive {archive} is {other} or lies inside it: give each folder once")
 
 
 def _versions() -> Row:

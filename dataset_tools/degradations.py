@@ -88,6 +88,12 @@ def in_photo(step: Step) -> bool:
     return step.options.get("space") == "photo"
 
 
+def reach(steps: Sequence[Step]) -> int:
+    """How far apart pixels may lie, in pixels of the crop, of which a step on the photo makes one: its largest cell."""
+    blocks = (step.options["block"] for step in steps if in_photo(step))
+    return max((int(block[1] if isinstance(block, tuple) else block) for block in blocks), default=0)
+
+
 def check(steps: Sequence[Step], where: str = "--degrade") -> None:
     """Raises UsageError, a line that begins with `where`, if a step on the photo follows one on the crop, which is made later."""
     on_crop = None

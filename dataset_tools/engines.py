@@ -16,7 +16,9 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, TypeVar
 
 from dataset_tools.errors import PhotomendError
@@ -24,6 +26,7 @@ from dataset_tools.errors import PhotomendError
 Job = TypeVar("Job")
 AHEAD = 2  # jobs that a worker has been given: while the result of one travels, it works on the next
 TRIES = 2  # of a job whose worker dies
+SMALL = 16 << 10  # bytes that a pipe holds though nobody reads them: a larger job waits until its worker is idle
 
 
 class Work(Protocol):
@@ -76,7 +79,7 @@ def run_local(work: Work, jobs: Iterable[Job], workers: int, limit: float | None
     Raises:
         Whatever `work` raises: it ends the run. PhotomendError: the processes cannot be started at all.
     """
-    waiting: deque[tuple[Job, int]] = deque()  # jobs to be tried again, with how often their worker died
+    waiting: deque[tuple[Job, int]] = deque()  # the next jobs, with how often a worker died of each
     source = iter(jobs)
     crew = [_Worker(work) for _ in range(workers)]
     proved = False  # one of them was once ready
@@ -85,9 +88,10 @@ def run_local(work: Work, jobs: Iterable[Job], workers: int, limit: float | None
             for worker in crew:
                 _give(worker, waiting, source)
             busy = [worker for worker in crew if worker.jobs]
-            if not busy:
+            if not busy and not any(worker.broken for worker in crew):
                 return
-            wait([worker.pipe for worker in busy], _patience(busy, limit))
+            if busy:
+                wait([worker.pipe for worker in busy], _patience(busy, limit))
             for index, worker in enumerate(crew):
                 yield from worker.results()
                 proved = proved or worker.ready
@@ -132,17 +136,22 @@ class _Worker:
         with _ctrl_c_held_back():  # the process inherits this, and leaves Ctrl-C to its parent
             self.process.start()
         its_end.close()
-        self._send(self.work)
+        self._send(ForkingPickler.dumps(self.work))
 
-    def give(self, job: Any, died: int) -> None:
+    def give(self, job: Any, died: int) -> bool:
+        """False where it must be idle first: were it to send a large result at the same time, both would wait for ever."""
+        message = ForkingPickler.dumps(job)
+        if self.jobs and len(message) > SMALL:
+            return False
         if not self.jobs:
             self.since = time.monotonic()
         self.jobs.append((job, died))
-        self._send(job)
+        self._send(message)
+        return True
 
-    def _send(self, value: Any) -> None:
+    def _send(self, message: Any) -> None:
         try:
-            self.pipe.send(value)
+            self.pipe.send_bytes(message)
         except OSError:
             self.broken = True
 
@@ -192,14 +201,11 @@ _END = "no more jobs"
 
 def _give(worker: _Worker, waiting: deque[tuple[Any, int]], source: Iterator[Any]) -> None:
     while len(worker.jobs) < AHEAD and not worker.broken:
-        if waiting:
-            worker.give(*waiting.popleft())
-            continue
-        for job in source:
-            worker.give(job, 0)
-            break
-        else:
+        if not waiting:
+            waiting.extend((job, 0) for job in islice(source, 1))
+        if not waiting or not worker.give(*waiting[0]):
             return
+        waiting.popleft()
 
 
 def _patience(busy: list[_Worker], limit: float | None) -> float | None:

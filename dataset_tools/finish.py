@@ -110,8 +110,6 @@ def _verdicts(journal: Journal, rule: Rule, info: Row) -> Iterator[tuple[int, Ro
 
     def members() -> Iterator[Member]:
         for job, rows in journal.kept_jobs():
-            if job in dropped:
-                continue
             photo = _photo(rows)
             hashes = tuple(row["phash"] for row in rows if row["status"] == "kept" and "phash" in row)
             jobs.append(job)
@@ -120,9 +118,10 @@ def _verdicts(journal: Journal, rule: Rule, info: Row) -> Iterator[tuple[int, Ro
 
     places = groups.assign(members(), info["seed"], groups.parse_split(info["recipe"]["split"]))
     for job, place in zip(jobs, places, strict=True):
-        yield job, {"reason": "bridges_splits"} if place.split is None else {"group": place.group, "split": place.split}
-    for job, best in dropped.items():
-        yield job, {"reason": "duplicate", "duplicate_of": best}
+        if job in dropped:  # only now: it ties its group together, and holds the place that an earlier build gave it
+            yield job, {"reason": "duplicate", "duplicate_of": dropped[job]}
+        else:
+            yield job, {"reason": "bridges_splits"} if place.split is None else {"group": place.group, "split": place.split}
 
 
 def _duplicates(journal: Journal) -> dict[int, str]:
@@ -189,6 +188,9 @@ def move_pairs(dataset: Path, rows: Iterable[Row], needed: Callable[[str], bool]
             continue
         split, _, name = row["pair"].partition("/")
         if name in staged:
+            for other in (other for other in SPLITS if name in left[other]):  # what --fresh left of another recipe
+                (dataset / other / name).unlink()
+                left[other].discard(name)
             os.replace(staging / name, dataset / row["pair"])
             staged.discard(name)
         elif name not in left[split]:
@@ -199,7 +201,7 @@ def move_pairs(dataset: Path, rows: Iterable[Row], needed: Callable[[str], bool]
             left[home].discard(name)
         left[split].discard(name)
     for place, name in ((dataset / split / name, name) for split, names in left.items() for name in names):
-        if needed(name):
+        if needed(name) and name not in staged:
             os.replace(place, staging / name)
         else:
             place.unlink()

@@ -19,7 +19,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -58,6 +58,7 @@ class PhotoInfo:
     exif: bytes | None  # None for TIFF, whose own directory holds it
     icc: bytes | None
     quantization: dict[int, list[int]] | None  # of a JPEG
+    scale: int  # 1, 2, 4 or 8: pixels of the file, along a side, in each pixel that was read
     notes: tuple[str, ...]  # what a person should know about how it was read
 
 
@@ -125,8 +126,9 @@ def decode(data: bytes, name: str, scale: int | Callable[[int, int], int] = 1) -
     """The photo in `data`, the content of a file called `name` (for error lines only), upright.
 
     At `scale` 2, 4 or 8 each pixel is the mean of scale x scale, which a JPEG decodes without the others; the arrays have
-    ceil(size / scale) pixels, `info` keeps the full size. `scale` may be a function of the file's width and height. Of an
-    animation or of several pages the first is read.
+    ceil(size / scale) pixels, `info` keeps the full size. `scale` may be a function of the file's width and height. A photo that
+    EXIF turns is read finer (`info.scale` tells how fine) where a side that is reversed is no multiple of the scale: its first
+    pixel would be the mean of fewer. Of an animation or of several pages the first is read.
 
     Raises:
         EmptyFile, NotAnImage, UnsupportedFormat, Truncated, Corrupt, TooLarge: one line each, whatever the bytes.
@@ -167,6 +169,8 @@ def _decode(data: bytes, format: str, name: str, wanted: int | Callable[[int, in
     orientation = _orientation(image, tags, notes)
     deep = 16 in tags.get(258, ()) or (format == "PNG" and data[24] == 16) or image.mode.startswith("I;16")
     scale = wanted(width, height) if callable(wanted) else wanted
+    while format != "TIFF" and any(side % scale for side in _reversed(orientation, width, height)):
+        scale //= 2
     if format == "JPEG" and min(image.size) >= scale > 1:
         image.draft(None, (width // scale, height // scale))
     if image.width * image.height * (10 if deep and image.mode in ("RGB", "RGBA") else 4) > MAX_MEMORY:
@@ -192,7 +196,7 @@ def _decode(data: bytes, format: str, name: str, wanted: int | Callable[[int, in
     samples.setflags(write=False)
     exif, depth = image.info.get("exif") or None, 16 if deep else 8
     return Photo(
-        samples, PhotoInfo(format, width, height, mode, depth, orientation, exif, icc or None, quantization, tuple(notes))
+        samples, PhotoInfo(format, width, height, mode, depth, orientation, exif, icc or None, quantization, scale, tuple(notes))
     )
 
 
@@ -222,6 +226,14 @@ def _orientation(image: Image.Image, tags: Any, notes: list[str]) -> int:
         notes.append("its EXIF data is broken: taken as upright")
     value = (tags or exif).get(274, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _reversed(orientation: int, width: int, height: int) -> Iterator[int]:
+    """Those of the file's sides along which its pixels run the other way once it is upright."""
+    if orientation in (2, 3, 7, 8):
+        yield width
+    if orientation in (3, 4, 6, 7):
+        yield height
 
 
 def _plain(image: Image.Image, data: bytes, name: str, factor: int, notes: list[str]) -> tuple[NDArray[Any], str]:

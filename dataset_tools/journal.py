@@ -27,13 +27,18 @@ Stats = list[list[int] | None] | None  # [size, time of change] of each file of 
 PASSING = {"unreadable", "worker_died", "time_limit", "internal_error"}  # failures that the next build tries again
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS made_with (text TEXT);
-CREATE TABLE IF NOT EXISTS jobs (
-    id INTEGER PRIMARY KEY, name TEXT UNIQUE, files INTEGER, stats TEXT, again INTEGER, seen INTEGER);
-CREATE TABLE IF NOT EXISTS rows (
-    job INTEGER, archive INTEGER, relative BLOB, face INTEGER, source TEXT, row TEXT, pair TEXT);
-CREATE INDEX IF NOT EXISTS rows_of_job ON rows (job);
-CREATE INDEX IF NOT EXISTS rows_of_pair ON rows (pair) WHERE pair IS NOT NULL;
+PRAGMA user_version = 0;
+DROP TABLE IF EXISTS made_with;
+DROP TABLE IF EXISTS jobs;
+DROP TABLE IF EXISTS rows;
+CREATE TABLE made_with (text TEXT);
+CREATE TABLE jobs (id INTEGER PRIMARY KEY, name TEXT UNIQUE, files INTEGER, stats TEXT, again INTEGER, seen INTEGER);
+CREATE TABLE rows (job INTEGER, archive TEXT, relative BLOB, face INTEGER, source TEXT, row TEXT, pair TEXT);
+CREATE INDEX rows_of_job ON rows (job);
+CREATE INDEX rows_of_pair ON rows (pair) WHERE pair IS NOT NULL;
+"""
+_PASSING_TABLES = """
+CREATE TEMP TABLE archives (prefix TEXT PRIMARY KEY, place INTEGER) WITHOUT ROWID;
 CREATE TEMP TABLE old (source TEXT PRIMARY KEY, sha256 TEXT, grp TEXT, split TEXT) WITHOUT ROWID;
 CREATE TEMP TABLE verdicts (job INTEGER PRIMARY KEY, verdict TEXT);
 """
@@ -55,12 +60,12 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA temp_store=FILE")
-            self._db.executescript(_TABLES)
-            text = files.json_line(made_with)
-            if self._db.execute("SELECT text FROM made_with").fetchall() != [(text,)]:
-                with self._transaction():
-                    self.forget()
-                    self._db.execute("INSERT INTO made_with VALUES (?)", (text,))
+            self._db.executescript(_PASSING_TABLES)
+            text = files.json_line({**made_with, "tables": _TABLES})
+            known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'made_with'").fetchone()
+            if not known or self._db.execute("SELECT text FROM made_with").fetchall() != [(text,)]:
+                self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")
+                self._db.execute("INSERT INTO made_with VALUES (?)", (text,))  # a kill before it costs the tables once more
 
     def close(self) -> None:
         with self._errors():
@@ -72,16 +77,15 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def forget(self) -> None:
-        """Everything (--fresh)."""
-        for table in ("made_with", "jobs", "rows"):
-            self._db.execute(f"DELETE FROM {table}")
-
     # --- while photos are worked on
 
-    def begin(self, present: Iterable[str]) -> None:
-        """Forgets jobs whose staged or published pairs are not among the names `present`."""
+    def begin(self, present: Iterable[str], prefixes: Iterable[str]) -> None:
+        """Forgets jobs whose staged or published pairs are not among the names `present`.
+
+        `prefixes`: what the names of each archive's photos begin with, in the order of the archives.
+        """
         with self._errors(), self._transaction():
+            self._db.executemany("INSERT INTO archives VALUES (?, ?)", ((prefix, at) for at, prefix in enumerate(prefixes)))
             self._db.execute("CREATE TEMP TABLE present (name TEXT PRIMARY KEY) WITHOUT ROWID")
             self._db.executemany("INSERT OR IGNORE INTO present VALUES (?)", ((name,) for name in present))
             self._db.execute("DELETE FROM jobs WHERE id IN (SELECT job FROM rows WHERE pair IS NOT NULL "
@@ -103,30 +107,44 @@ class Journal:
         self._db.execute("UPDATE jobs SET seen = 1 WHERE id = ?", (found[0],))
         return True
 
-    def ask_for_all(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those of `jobs` that are still to be done; the others are marked as part of the archive."""
-        with self._errors(), self._transaction():
-            return [job for job in jobs if not self.is_done(job)]
+    def ask_for_all(self, jobs: Sequence[Job], hidden: Iterable[str] = ()) -> list[Job]:
+        """Those of `jobs` that are still to be done; the others are marked as part of the archive.
 
-    def keep_below(self, folder: str) -> None:
-        """Marks what is known of photos in a folder that cannot be read at present: they are hidden, not gone."""
-        with self._errors():
-            self._db.execute("UPDATE jobs SET seen = 1 WHERE substr(name, 1, ?) = ?", (len(folder) + 1, f"{folder}/"))
+        `hidden`: what the names of files begin with that lie in folders which cannot be read at present: they are not gone.
+        A job that is known to hold such a file stays as it is; what is left of it is not done anew without it.
+        """
+        with self._errors(), self._transaction():
+            kept = {name: job for prefix in hidden for job in self._keep_below(prefix) for name in job.split("//")}
+            left = [job for job in jobs if not kept or not all(source.name in kept for source in job)]
+            for job in left if kept else ():  # one with a file more is done, instead of the one that is known
+                names = [(kept[source.name],) for source in job if source.name in kept]
+                self._db.executemany("UPDATE jobs SET seen = 0 WHERE name = ?", names)
+            return [job for job in left if not self.is_done(job)]
+
+    def _keep_below(self, prefix: str) -> list[str]:
+        """Marks the jobs that hold a file whose name begins with `prefix`; their names."""
+        within = "substr(name, 1, length(?1)) = ?1 OR instr(name, '//' || ?1) > 0"
+        names = [name for (name,) in self._db.execute(f"SELECT name FROM jobs WHERE {within}", (prefix,))]
+        self._db.execute(f"UPDATE jobs SET seen = 1 WHERE {within}", (prefix,))
+        return names
 
     def add(self, job: Job, rows: Sequence[Row], stats: Stats) -> None:
         """Notes a finished job and what its files were when it began."""
         places = {source.name: source for source in job}
         name, reasons = _job_name(job), {row["reason"] for row in rows}
+        told = [files.json_line(row) for row in rows]
         with self._errors(), self._transaction():
-            self.finished = False
             known = self._db.execute("SELECT id FROM jobs WHERE name = ?", (name,)).fetchone()
             if known:
+                held = [text for (text,) in self._db.execute("SELECT row FROM rows WHERE job = ? ORDER BY rowid", known)]
                 self._db.execute("DELETE FROM rows WHERE job = ?", known)
+            if not known or held != told:
+                self.finished = False
             values = (known and known[0], name, len(job), json.dumps(stats), bool(reasons & PASSING))
             key = self._db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, 1)", values).lastrowid
             self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", (
-                (key, places[row["source"]].archive, places[row["source"]].relative, row.get("face", -1), row["source"],
-                 files.json_line(row), row.get("pair")) for row in rows))  # fmt: skip
+                (key, places[row["source"]].prefix, places[row["source"]].relative, row.get("face", -1), row["source"],
+                 text, row.get("pair")) for row, text in zip(rows, told, strict=True)))  # fmt: skip
 
     # --- the finishing step
 
@@ -158,11 +176,13 @@ class Journal:
         return found
 
     def of_before(self) -> tuple[int, int]:
-        """(photos of the manifest before, those of them that the archive no longer holds)."""
+        """(photos of the manifest before that could be read, those of them that the archive no longer holds)."""
         with self._errors():
-            total = self._db.execute("SELECT COUNT(*) FROM old").fetchone()[0]
-            left = self._db.execute("SELECT COUNT(*) FROM old WHERE source NOT IN (SELECT source FROM rows JOIN jobs "
-                                    "ON jobs.id = rows.job WHERE seen)").fetchone()[0]  # fmt: skip
+            total = self._db.execute("SELECT COUNT(*) FROM old WHERE sha256 IS NOT NULL").fetchone()[0]
+            known = "SELECT source FROM rows JOIN jobs ON jobs.id = rows.job WHERE seen"
+            left = self._db.execute(f"SELECT COUNT(*) FROM old WHERE sha256 IS NOT NULL AND source NOT IN ({known})").fetchone()[
+                0
+            ]
         return total, left
 
     def files(self) -> int:
@@ -171,8 +191,9 @@ class Journal:
 
     def kept_jobs(self) -> Iterator[tuple[int, list[Row]]]:
         """(job, its rows) of each job that keeps a pair, in an order that depends on the names of its files alone."""
-        query = ("SELECT rows.job, row FROM rows JOIN jobs ON jobs.id = rows.job WHERE rows.job IN "
-                 "(SELECT job FROM rows WHERE pair IS NOT NULL) ORDER BY jobs.name, archive, relative, face")  # fmt: skip
+        query = ("SELECT rows.job, row FROM rows JOIN jobs ON jobs.id = rows.job JOIN archives ON prefix = archive "
+                 "WHERE rows.job IN (SELECT job FROM rows WHERE pair IS NOT NULL) "
+                 "ORDER BY jobs.name, place, relative, face")  # fmt: skip
         job, rows = 0, list[Row]()
         for key, text in self._select(query):
             if key != job and rows:
@@ -212,7 +233,8 @@ class Journal:
 
     def final_rows(self, judge: Callable[[Row, Row | None], Row]) -> Iterator[Row]:
         """judge(row, verdict on its job or None) of every row, in the manifest's order: (archive, path bytes, face)."""
-        query = "SELECT row, verdict FROM rows LEFT JOIN verdicts USING (job) ORDER BY archive, relative, face"
+        query = ("SELECT row, verdict FROM rows JOIN archives ON prefix = archive LEFT JOIN verdicts USING (job) "
+                 "ORDER BY place, relative, face")  # fmt: skip
         for text, verdict in self._select(query):
             yield judge(json.loads(text), json.loads(verdict) if verdict else None)
 

@@ -54,9 +54,9 @@ def pair_dataset(
     recipe = recipe or PairRecipe()
     parse_split(recipe.split)
     check_size(recipe.size)
-    check_apart((a_folder, b_folder), dataset)
     if os.path.realpath(a_folder) == os.path.realpath(b_folder):
         raise UsageError(f"A_DIR and B_DIR are the same folder {a_folder}: give the degraded photos and the originals")
+    check_apart((a_folder, b_folder), dataset)
     rule = group_rule(recipe.group_by, f"{labels((a_folder, b_folder))[1]}/")  # the path inside B_DIR decides
     sources, linked = walk((a_folder, b_folder))
     by_key: dict[bytes, list[Source]] = defaultdict(list)
@@ -74,8 +74,8 @@ def pair_dataset(
 
 def _without_suffix(relative: bytes) -> bytes:
     folder, slash, name = relative.rpartition(b"/")
-    stem, dot, _ = name.rpartition(b".")
-    return folder + slash + (stem if dot and stem else name)
+    stem, suffix = os.path.splitext(name)
+    return folder + slash + (stem if os.fsdecode(suffix).lower() in image_io.SUFFIXES else name)
 
 
 @dataclass

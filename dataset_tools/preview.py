@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_tools import crops, files, image_io, pairs, sheets
-from dataset_tools.archive import Source, walk
+from dataset_tools.archive import Source, check_outside, walk
 from dataset_tools.errors import OutputError, UsageError
 from dataset_tools.manifest import Row
 from dataset_tools.recipe import Recipe
@@ -29,8 +29,9 @@ def write_preview(archives: Sequence[Path], output: Path, recipe: Recipe, count:
     Returns the rows of the photos that were looked at, as a build would write them before grouping.
 
     Raises:
-        UsageError: no photo in the archives. OutputError: `output` is a file that is no preview.
+        UsageError: no photo in the archives, or `output` lies inside one. OutputError: `output` is a file that is no preview.
     """
+    check_outside(archives, output, f"the preview {output}")
     if output.exists() and not (output.is_file() and MARK in output.read_bytes()[:1000]):
         raise OutputError(f"{output} exists and is no preview: give another name with --output")
     lines: list[list[NDArray[np.uint8] | None]] = []

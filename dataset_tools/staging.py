@@ -168,7 +168,7 @@ class PhotoStager:
             return _coarsest(min(min(width, height) / max(1, least[0]), max(width, height) / max(1, least[1])))
 
         photo = image_io.decode(data, name, scale)
-        return _Look(photo.rgb8, scale(photo.info.width, photo.info.height), photo.info)
+        return _Look(photo.rgb8, photo.info.scale, photo.info)
 
     def _crops(self, name: str, sha: str, data: bytes, look: _Look) -> Iterator[Row]:
         recipe = self.recipe
@@ -180,7 +180,7 @@ class PhotoStager:
         finer = _coarsest(min(sides) / recipe.size) if sides else look.scale
         if finer < look.scale:
             photo = image_io.decode(data, name, finer)
-            look = _Look(photo.rgb8, finer, photo.info)
+            look = _Look(photo.rgb8, photo.info.scale, photo.info)
         for index, each in enumerate(candidates):
             window = crops.on_raster(each.window, look.scale, look.shape, recipe.padding)
             kind, matrix = "face" if recipe.crop == "faces" else "crop", crops.affine(window, recipe.size)
@@ -273,7 +273,8 @@ def _degrade_photo(
     """The crop of a photo that was degraded before it was cut: only the part around the window is worked on."""
     per_pixel = window.side / size  # source pixels a crop pixel
     height, width = look.rgb.shape[:2]
-    left, top, right, bottom = (round(edge / look.scale) for edge in crops.footprint(window, room=window.side / 4))
+    room = max(window.side / 4, (degradations.reach(steps) + 1) * per_pixel)  # a cell at the edge is the mean of all its pixels
+    left, top, right, bottom = (round(edge / look.scale) for edge in crops.footprint(window, room))
     left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
     patch = look.rgb[top:bottom, left:right]
     raster = np.array([[1.0, 0.0, 0.5 / look.scale - 0.5 - left], [0.0, 1.0, 0.5 / look.scale - 0.5 - top]])
@@ -281,7 +282,7 @@ def _degrade_photo(
     drawn = degradations.draw(steps, rng, _scene(row, raster, patch.shape[:2], per_pixel / look.scale))
     degraded = look.rgb.copy()
     degraded[top:bottom, left:right] = degradations.apply(patch, drawn)
-    place = {"raster": [left * look.scale, top * look.scale, look.scale]}  # where the patch lies in the source, and its scale
+    place = {"raster": [left, top, right - left, bottom - top, look.scale]}  # the patch, in pixels of the photo read at 1/scale
     return crops.crop(degraded, window, size, padding, look.scale), [{**record, **place} for record in drawn]
 
 

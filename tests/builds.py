@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from dataset_tools.manifest import STATE
 
 PATIENCE = 600  # seconds after which a build counts as hanging
@@ -80,6 +82,18 @@ def published(folder: Path) -> dict[str, str]:
         for path in found
         if path.name != "report.html"
     }
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """From now on `folder` cannot be listed, as without permission (which root would have all the same)."""
+    real = os.scandir
+
+    def scandir(path: bytes) -> object:
+        if os.fsdecode(path) == str(folder):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("dataset_tools.archive.os.scandir", scandir)
 
 
 def contents(archive: Path) -> dict[bytes, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dataset_tools import engines
 from dataset_tools.engines import AHEAD, TimedOut, WorkerDied, run_here, run_local
 from dataset_tools.errors import OutputError
 
@@ -77,6 +78,42 @@ def test_a_worker_killed_from_outside_costs_nothing() -> None:
             crew = [pid for pid in me if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
             os.kill(int(crew[-1]), signal.SIGKILL)
     assert done == {number: number * number for number in range(200)}
+
+
+@dataclass
+class Echo:
+    """Gives each job back."""
+
+    def __call__(self, job: bytes) -> bytes:
+        return job
+
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_large_jobs_with_large_results(size: int) -> None:
+    """Neither side waits for the other to read while it writes itself."""
+    done = list(run_local(Echo(), (b"x" * size for _ in range(6)), 1, limit=20))
+    assert [result for _, result in done] == [b"x" * size] * 6
+
+
+def test_workers_that_die_before_they_get_their_work_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, broken = engines._Worker._send, []
+
+    def send(self: engines._Worker, message: object) -> None:
+        if not broken:
+            broken.append(self)
+            self.process.kill()
+            self.process.join()
+        real(self, message)
+
+    monkeypatch.setattr(engines._Worker, "_send", send)
+    assert dict(run_local(Square(), range(5), 1)) == {number: number * number for number in range(5)}
+    assert broken
 
 
 def test_jobs_are_read_as_they_are_needed() -> None:

@@ -10,6 +10,7 @@ from dataset_tools.errors import UsageError
 from dataset_tools.manifest import read_rows
 from dataset_tools.pair import PairRecipe, pair_dataset
 from dataset_tools.verify import verify_dataset
+from tests.builds import hide
 from tests.conftest import textured
 
 RECIPE = PairRecipe(size=64)
@@ -57,6 +58,38 @@ def test_what_has_no_partner_is_a_row_with_its_reason(write_photos, tmp_path: Pa
     }  # fmt: skip
     assert report.counts["faces"]["kept"] == 1
     assert verify_dataset(tmp_path / "ds", [a, b]) == []
+
+
+def test_only_the_suffix_of_a_photo_is_set_aside(write_photos, tmp_path: Path) -> None:
+    """Frames of a sequence are called scene.0001, scene.0002: two frames, not one of two formats."""
+    a, b = (
+        write_photos({"s.0001.png": 1, "s.0002.png": 2}, "in", 64, 64),
+        write_photos({"s.0001.png": 3, "s.0002.png": 4}, "out", 64, 64),
+    )
+    for folder in (a, b):
+        for path in list(folder.iterdir()):
+            path.rename(path.with_suffix(""))
+    assert pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=0).counts["faces"]["kept"] == 2
+
+
+@pytest.mark.parametrize("side", ["in", "out"])
+def test_a_side_that_cannot_be_read_at_present_keeps_its_pairs(
+    write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    names = {"x/1.png": 1, "x/2.png": 2, "3.png": 3}
+    a, b = write_photos(names, "in", 64, 64), write_photos({name: number + 50 for name, number in names.items()}, "out", 64, 64)
+    pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=0)
+    kept = sorted(path.name for path in (tmp_path / "ds").glob("*/*.png"))
+    hide(monkeypatch, tmp_path / side / "x")
+    report = pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=0)
+    assert (report.vanished, report.counts["faces"]["kept"], report.counts["files"]) == (0, 3, 7)
+    assert report.counts["reasons"] == {"photo:unreadable": 1}
+    assert sorted(path.name for path in (tmp_path / "ds").glob("*/*.png")) == kept
+    sources = [row["source"] for row in read_rows(tmp_path / "ds" / "manifest.jsonl") if row["kind"] == "photo"]
+    assert len(sources) == len(set(sources)) == 7
+    monkeypatch.undo()
+    report = pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=0)
+    assert (report.vanished, report.counts["faces"]["kept"], report.counts["files"]) == (0, 3, 6)
 
 
 def test_resize(write_photos, tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ def test_what_is_no_preview_is_left_alone(archive: Path, tmp_path: Path) -> None
     assert MARK not in b"years of work"
 
 
+def test_no_preview_inside_the_archive(archive: Path) -> None:
+    before = sorted(archive.iterdir())
+    with pytest.raises(UsageError, match="would lie inside the archive"):
+        write_preview([archive], archive / "preview.png", Recipe(size=64, crop="center"))
+    assert sorted(archive.iterdir()) == before
+
+
 def test_an_archive_without_photos(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "a.txt").write_text("x")

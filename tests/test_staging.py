@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools import crops, image_io, mosaic_grid, pairs
+from dataset_tools import crops, degradations, image_io, mosaic_grid, pairs
 from dataset_tools.archive import walk
 from dataset_tools.faces import Face
 from dataset_tools.manifest import Row
@@ -162,8 +162,8 @@ def test_a_mosaic_on_the_photo_has_turned_and_fractional_cells_in_the_crop(sampl
     per_pixel = 1 / row["affine"][0][0]
     assert record["block"] == round(10 * per_pixel) == 54
     a, b = halves(tmp_path, row)
-    left, top, scale = record["raster"]
-    patch = rgb[top:, left:][: 691 + 175 * 2, : 691 + 175 * 2]
+    left, top, width, height, scale = record["raster"]
+    patch = rgb[top : top + height, left : left + width]
     grid = mosaic_grid.Grid(record["block"], record["phase_y"], record["phase_x"])
     means = mosaic_grid.cell_means(patch, grid)
     assert scale == 1
@@ -172,6 +172,51 @@ def test_a_mosaic_on_the_photo_has_turned_and_fractional_cells_in_the_crop(sampl
     x, y = (round(float(v)) for v in crops.transform(crops.invert(np.array(row["affine"])), np.array([[-0.5, -0.5]]))[0] + 0.5)
     assert np.array_equal(a, crops.crop(painted, crops.Square(x, y, round(128 * per_pixel)), 128))
     assert np.array_equal(b, crops.crop(rgb, crops.Square(x, y, round(128 * per_pixel)), 128))
+
+
+@pytest.mark.parametrize("block", [8, 100, 256])
+def test_a_record_of_the_photo_makes_the_same_input_again(samples, tmp_path: Path, block: int) -> None:
+    """From photo and manifest alone; and however large the cells are, those at the edge are the mean of all their pixels."""
+    rgb = large(samples, 1600, 1000)
+    recipe = Recipe(size=256, crop="tiles", tiles=6, degrade=(f"mosaic:block={block},space=photo,phase=random",))
+    photo, *rows = stage(tmp_path, rgb, recipe, format="PNG")
+    assert photo["status"] == "kept"
+    for row in rows:
+        (record,) = row["degradations"]
+        left, top, width, height, scale = record["raster"]
+        seen = image_io.read(tmp_path / "archive" / "photo.png", scale).rgb8.copy()
+        patch = np.ascontiguousarray(seen[top : top + height, left : left + width])
+        seen[top : top + height, left : left + width] = degradations.apply(patch, [record])
+        matrix = np.array(row["affine"])
+        side = round(256 / matrix[0, 0])
+        x, y = (round(float(v)) for v in crops.transform(crops.invert(matrix), np.array([[-0.5, -0.5]]))[0] + 0.5)
+        a, _ = halves(tmp_path, row)
+        assert np.array_equal(a, crops.crop(seen, crops.Square(x, y, side), 256, scale=scale))
+        reach = -(-record["block"] // scale) if scale > 1 else record["block"]
+        inner = (x // scale - left, y // scale - top, left + width - (x + side) // scale, top + height - (y + side) // scale)
+        edges = (left, top, seen.shape[1] - left - width, seen.shape[0] - top - height)
+        assert all(room >= reach or edge == 0 for room, edge in zip(inner, edges, strict=True))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_that_exif_turns_lies_on_the_same_pixels_at_every_scale(orientation: int, tmp_path: Path) -> None:
+    """A camera's file whose sides are no multiples of 8: read at 1/8, a reversed side would begin with a part of a pixel."""
+    from PIL import Image
+
+    ys, xs = np.mgrid[0:1001, 0:1003]
+    grey = (128 + 60 * np.sin(xs / 40) * np.cos(ys / 37) + xs / 30).astype(np.uint8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "turned.jpg", quality=97, exif=exif)
+    whole = image_io.read(tmp_path / "turned.jpg").rgb8[..., 0].astype(float)
+    small = image_io.read(tmp_path / "turned.jpg", 8)
+    scale = small.info.scale
+    assert scale == (8 if orientation in (1, 5) else 1)
+    rows, columns = (side // scale for side in whole.shape)
+    means = whole[: rows * scale, : columns * scale].reshape(rows, scale, columns, scale).mean((1, 3))
+    assert np.abs(means - small.rgb8[:rows, :columns, 0]).max() < 3
+    Image.fromarray(np.dstack([grey[:1000, :1000]] * 3)).save(tmp_path / "even.jpg", exif=exif)
+    assert image_io.read(tmp_path / "even.jpg", 8).info.scale == 8  # as a camera's sides are
 
 
 def test_photo_steps_come_before_crop_steps(samples, tmp_path: Path) -> None:
