@@ -177,10 +177,12 @@ def group_rule(text: str | None, prefix: str = "") -> Callable[[str], str | None
     groups (or whole match, where it has none) are the key. `prefix` of a name is not looked at.
 
     Raises:
-        UsageError: not a regular expression.
+        UsageError: empty, or not a regular expression.
     """
     if text is None:
         return lambda name: None
+    if not text:
+        raise UsageError("--group-by is empty: give 'folder' or a regular expression, or leave the option away")
     if text == "folder":
         return lambda name: name.removeprefix(prefix).rpartition("/")[0]
     try:

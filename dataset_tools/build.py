@@ -21,9 +21,10 @@ from dataset_tools.card import PICTURE
 from dataset_tools.engines import TimedOut, Work, WorkerDied, default_workers, run_here, run_local
 from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
 from dataset_tools.finish import PublishedBefore, Rule, finish
-from dataset_tools.groups import SPLITS
+from dataset_tools.groups import SPLITS, parse_split
 from dataset_tools.journal import PASSING, Job, Journal, Watched, names_in
 from dataset_tools.manifest import FORMAT_VERSION, STATE, Row, is_dataset, photo_row
+from dataset_tools.reasons import flag
 from dataset_tools.recipe import Recipe, detector_record
 from dataset_tools.staging import PhotoStager
 
@@ -52,6 +53,7 @@ class BuildReport:
     reused: int  # photos known from an earlier run
     seconds: float
     vanished: int  # photos of the last build that are no longer in the archive
+    shares: tuple[int, int, int]  # percent of train, val and test that were asked for
     changed: int = 0  # photos of the last build that have changed since
     linked_folders: list[str] = field(default_factory=list)  # links to folders, which are not followed
 
@@ -81,7 +83,7 @@ def build_dataset(
     Args:
         recipe: what to make; the default is faces at 256 × 256 behind a mosaic of 16.
         fresh: forget what an earlier build of this folder did.
-        license: of the photos, for the dataset's card.
+        license: of the photos, for the dataset's card; None is what an earlier build of this folder was told.
         means: workers, time_limit, engine, progress; see `Means`.
 
     Raises:
@@ -99,7 +101,8 @@ def build_dataset(
     with open_for_building(dataset, recipe.to_json(), fresh):
         stager = PhotoStager(recipe, dataset / STATE / "staging")
         info = {"archives": [label for label in labels(archives) if label], "recipe": recipe.to_json(),
-                "size": recipe.size, "seed": recipe.seed, "detector": detector_record(recipe), "license": license}  # fmt: skip
+                "size": recipe.size, "seed": recipe.seed, "detector": detector_record(recipe),
+                "license": remembered_license(dataset, license)}  # fmt: skip
         report = run(dataset, archives, [(source,) for source in sources], stager, info, rule, Means(**means))
     report.linked_folders = linked
     return report
@@ -109,7 +112,7 @@ def run(
     dataset: Path, archives: Sequence[Path], jobs: Sequence[Job], work: Work, info: Row, rule: Rule, means: Means
 ) -> BuildReport:
     """Stages every job that is not known yet, then finishes the folder. The caller holds its lock."""
-    start = time.perf_counter()
+    start, shares = time.perf_counter(), parse_split(info["recipe"]["split"])
     info = {**info, "versions": _versions()}
     made_with = {"versions": info["versions"], "detector": info["detector"], "format": FORMAT_VERSION}
     with Journal(dataset, made_with) as journal:
@@ -131,7 +134,7 @@ def run(
             published, vanished = finish(dataset, journal, info, rule, locator(archives))
             counts = published["counts"]
     reused = sum(map(len, jobs)) - sum(map(len, todo))
-    return BuildReport(dataset, counts, reused, time.perf_counter() - start, vanished, journal.changed)
+    return BuildReport(dataset, counts, reused, time.perf_counter() - start, vanished, shares, journal.changed)
 
 
 def _results(means: Means, work: Work, todo: Sequence[Job], shared: Sequence[Path]) -> Iterator[tuple[Job, Any]]:
@@ -180,7 +183,7 @@ def open_for_building(dataset: Path, recipe: Row, fresh: bool) -> Iterator[None]
     with files.folder_lock(state / "lock", f"the dataset {dataset}"):
         if fresh:
             PublishedBefore(dataset).discard()
-            for name in ("journal.sqlite", "journal.sqlite-wal", "recipe.json"):
+            for name in ("journal.sqlite", "journal.sqlite-wal", "recipe.json", "license.txt"):
                 (state / name).unlink(missing_ok=True)
             shutil.rmtree(state / "staging", ignore_errors=True)
         _check_recipe(dataset, recipe)
@@ -189,6 +192,17 @@ def open_for_building(dataset: Path, recipe: Row, fresh: bool) -> Iterator[None]
         files.replace_json(state / "recipe.json", recipe)
         (state / "staging").mkdir(exist_ok=True)
         yield
+
+
+def remembered_license(dataset: Path, given: str | None) -> str | None:
+    """The licence of the photos: as given now, else as an earlier build of this folder was told."""
+    note = dataset / STATE / "license.txt"
+    if given is None:
+        return note.read_text("utf-8") if note.exists() else None
+    if not given.strip() or not given.isprintable():
+        raise UsageError(f"--license {given!r}: give its name, such as cc0-1.0, or leave the option away")
+    files.replace_text(note, given.strip())
+    return given.strip()
 
 
 def _check_recipe(dataset: Path, recipe: Row) -> None:
@@ -203,10 +217,17 @@ def _check_recipe(dataset: Path, recipe: Row) -> None:
         raise DatasetError(f"{known[0]} is damaged ({error}): add --fresh to build the dataset anew") from error
     differing = sorted(name for name in held.keys() | recipe.keys() if held.get(name) != recipe.get(name))
     if differing:
-        told = "; ".join(f"{name} was {held.get(name)}, now {recipe.get(name)}" for name in differing)
+        told = "; ".join(f"{flag(name)} was {_shown(held.get(name))}, is {_shown(recipe.get(name))}" for name in differing)
         raise DatasetError(
             f"the dataset {dataset} was made with another recipe ({told}): choose another folder, or add --fresh to make it anew"
         )
+
+
+def _shown(value: Any) -> str:
+    """A value of a recipe as it is given on the command line."""
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "not given" if value is None else "off" if value is False else "on" if value is True else str(value)
 
 
 def check_apart(archives: Sequence[Path], dataset: Path) -> None:

@@ -149,7 +149,7 @@ def _histogram(title: str, what: str, histogram: Histogram) -> str:
 def _made(info: Mapping[str, Any], summary: Summary) -> str:
     steps = [f"{number}. {text}" for number, text in enumerate(degradations_told(info["recipe"], summary), 1)]
     parts = ["From photos of one or several folders, by the program photomend, with the choices of this command:",
-             "```\n" + command(info["recipe"]) + "\n```"]  # fmt: skip
+             "```\n" + command(info["recipe"], info.get("license")) + "\n```"]  # fmt: skip
     if steps:
         parts += ["What was done to B to make A, in this order:", "\n".join(steps)]
     if info.get("detector"):
@@ -164,12 +164,12 @@ def _made(info: Mapping[str, Any], summary: Summary) -> str:
     return "\n\n".join(parts)
 
 
-def command(recipe: Mapping[str, Any]) -> str:
+def command(recipe: Mapping[str, Any], license: str | None = None) -> str:
     """The command line that a recipe stands for, a line an option, with words in the place of paths."""
     lines = [
         f"photomend {recipe.get('made_by', 'build')} {'A_DIR B_DIR' if recipe.get('made_by') == 'pair' else 'ARCHIVE'} DATASET"
     ]
-    for name, value in sorted(recipe.items()):
+    for name, value in sorted({**recipe, "license": license}.items()):
         if name == "made_by" or value is None or value is False:
             continue
         for each in value if isinstance(value, list | tuple) else (value,):

@@ -95,7 +95,7 @@ def center_square(shape: tuple[int, ...]) -> Square:
 
 
 def tile_squares(shape: tuple[int, ...], size: int, count: int, rng: np.random.Generator) -> list[Square]:
-    """`count` random squares inside an image of `shape` (H, W, …).
+    """`count` random squares inside an image of `shape` (H, W, …); fewer where the image is so small that some are the same.
 
     Their side is uniform from `size` (the crop's own, so that nothing is enlarged; or less in a smaller image) to the shorter
     side of the image, their place uniform among those that fit.
@@ -107,7 +107,7 @@ def tile_squares(shape: tuple[int, ...], size: int, count: int, rng: np.random.G
         side = int(rng.integers(min(size, shorter), shorter + 1))
         x, y = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
         squares.append(Square(x, y, side))
-    return squares
+    return list(dict.fromkeys(squares))
 
 
 def on_raster(window: Window, scale: int, shape: tuple[int, ...], padding: str) -> Window:
@@ -142,6 +142,11 @@ def invert(matrix: Matrix) -> Matrix:
     """The (2, 3) matrix of the way back, crop to source, for any (2, 3) affine that can be inverted."""
     inverse = np.linalg.inv(matrix[:, :2])
     return np.hstack([inverse, -inverse @ matrix[:, 2:]])
+
+
+def compose(second: Matrix, first: Matrix) -> Matrix:
+    """The (2, 3) affine that does what `first` does and then what `second` does."""
+    return np.hstack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2:] + second[:, 2:]])
 
 
 def transform(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:

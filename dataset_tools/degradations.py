@@ -7,8 +7,10 @@ are in zoo/, a module for each cause; docs/degradations.md shows them all.
 
 from __future__ import annotations
 
+import difflib
+import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,22 +48,23 @@ def parse(text: str) -> Step:
     Raises:
         UsageError: no such degradation, option or value; the line says what is allowed and what came.
     """
-    name, colon, rest = text.partition(":")
+    name, colon, rest = (part.strip() for part in text.partition(":"))
     return _step(name, rest.split(",") if colon else (), f"--degrade {_shown(text)}")
 
 
 def _step(name: str, parts: Sequence[str], where: str) -> Step:
     """The step of a name and its OPTION=VALUE texts; `where` is what an error's line begins with."""
     if name not in REGISTRY:
-        raise UsageError(f"{where}: there is no degradation {_shown(name)}; there are: {', '.join(sorted(REGISTRY))}")
+        raise UsageError(f"{where}: there is no degradation {_shown(name)}{_meant(name, REGISTRY)}; "
+                         f"there are: {', '.join(sorted(REGISTRY))}")  # fmt: skip
     known = REGISTRY[name].options
     given: dict[str, Value] = {}
     for part in parts:
-        key, equals, value = part.partition("=")
+        key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UsageError(f"{where}: expected OPTION=VALUE after the colon; received {_shown(part)}")
         if key not in known:
-            raise UsageError(f"{where}: {name} has no option {_shown(key)}; it has: {', '.join(known)}")
+            raise UsageError(f"{where}: {name} has no option {_shown(key)}{_meant(key, known)}; it has: {', '.join(known)}")
         if key in given:
             raise UsageError(f"{where}: {key} is given twice")
         try:
@@ -186,7 +189,13 @@ def _text(value: Any) -> str:
     """A TOML value as it would be written after --degrade; what has no such form is refused by the option that gets it."""
     if isinstance(value, list) and len(value) == 2 and all(type(each) in (int, float) for each in value):
         return f"{options.write(value[0])}..{options.write(value[1])}"
-    return options.write(value) if type(value) in (int, float) else str(value)
+    return options.write(value) if type(value) in (int, float) else json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    """What a person may have meant by a word that is not known, as an aside."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f" (do you mean {near[0]}?)" if near else ""
 
 
 def _shown(text: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_tools.errors import UsageError
-from dataset_tools.mosaic_grid import Grid, prior
+from dataset_tools.mosaic_grid import Grid, prior, prior_through
 from dataset_tools.zoo.mosaic import cover
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
@@ -172,13 +172,16 @@ class Baseline:
 
 
 def _mosaics(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The mosaics whose grid is known in pixels of the crop; one that was laid on the photo is turned and fractional there."""
-    return [step for step in drawn if step["name"] == "mosaic" and step.get("space") != "photo"]
+    return [step for step in drawn if step["name"] == "mosaic"]
 
 
 def _bicubic(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> Rgb:
     step = _mosaics(drawn)[-1]
-    return cover(a, prior(a, Grid(step["block"], step["phase_y"], step["phase_x"])), step)
+    grid = Grid(step["block"], step["phase_y"], step["phase_x"])
+    if step.get("space") != "photo":
+        return cover(a, prior(a, grid), step)
+    onto = np.array(step["onto"], np.float64)
+    return cover(a, prior_through(a, grid, onto), step, onto)
 
 
 BASELINES: dict[str, Baseline] = {

@@ -58,6 +58,26 @@ def prior(rgb: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     return np.ascontiguousarray(smooth[top : top + rgb.shape[0], left : left + rgb.shape[1]])
 
 
+def prior_through(rgb: NDArray[np.uint8], grid: Grid, onto: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """As `prior`, for a mosaic that was laid on another raster before `rgb`, uint8 (H, W, 3), was cut from it.
+
+    `onto`: (2, 3) affine from pixels of `rgb` to pixels of that raster, pixel centres at integers. The cells may be turned and of
+    any size here; the mean of each is what stands at its centre, or at the pixel nearest to it.
+    """
+    height, width = rgb.shape[:2]
+    first = np.array([grid.phase_x, grid.phase_y]) + (grid.block - 1) / 2  # the centre of cell (0, 0), x and y
+    to_cells = np.column_stack([onto[:, :2], onto[:, 2] - first]) / grid.block
+    corners = np.array([(0, 0, 1), (width - 1, 0, 1), (0, height - 1, 1), (width - 1, height - 1, 1)]) @ to_cells.T
+    low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
+    cells = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high, strict=True))), axis=-1)  # (rows, cols, 2)
+    centres = np.rint((cells - to_cells[:, 2]) @ np.linalg.inv(to_cells[:, :2]).T).astype(int)
+    means = rgb[centres[..., 1].clip(0, height - 1), centres[..., 0].clip(0, width - 1)]
+    to_cells[:, 2] -= low
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    smooth: NDArray[np.uint8] = cv2.warpAffine(means, to_cells, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return smooth
+
+
 def _cells(length: int, block: int, phase: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where the cells along one axis start, and how many pixels each has."""
     starts = np.arange(phase, length, block, dtype=np.intp)

@@ -13,7 +13,7 @@ import numpy as np
 
 from dataset_tools import image_io
 from dataset_tools.archive import Source, group_rule, labels, sha256, walk
-from dataset_tools.build import BuildReport, Means, check_apart, open_for_building, run
+from dataset_tools.build import BuildReport, Means, check_apart, open_for_building, remembered_license, run
 from dataset_tools.errors import OutputError, UsageError
 from dataset_tools.groups import parse_split
 from dataset_tools.manifest import STATE, Row, crop_row, photo_row
@@ -42,6 +42,7 @@ def pair_dataset(
     recipe: PairRecipe | None = None,
     *,
     fresh: bool = False,
+    license: str | None = None,
     **means: Any,
 ) -> BuildReport:
     """Builds `dataset` from the images of `a_folder` (inputs) and `b_folder` (originals) that share a relative path.
@@ -66,7 +67,7 @@ def pair_dataset(
     with open_for_building(dataset, recipe.to_json(), fresh):
         stager = PairStager(recipe.size, recipe.resize, dataset / STATE / "staging")
         info = {"archives": labels((a_folder, b_folder)), "recipe": recipe.to_json(), "size": recipe.size,
-                "seed": recipe.seed, "detector": None}  # fmt: skip
+                "seed": recipe.seed, "detector": None, "license": remembered_license(dataset, license)}  # fmt: skip
         report = run(dataset, (a_folder, b_folder), jobs, stager, info, rule, Means(**means))
     report.linked_folders = linked
     return report

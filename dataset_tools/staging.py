@@ -282,7 +282,9 @@ def _degrade_photo(
     drawn = degradations.draw(steps, rng, _scene(row, raster, patch.shape[:2], per_pixel / look.scale))
     degraded = look.rgb.copy()
     degraded[top:bottom, left:right] = degradations.apply(patch, drawn)
-    place = {"raster": [left, top, right - left, bottom - top, look.scale]}  # the patch, in pixels of the photo read at 1/scale
+    onto = crops.compose(raster, crops.invert(crops.affine(window, size)))  # pixels of the crop -> of the patch
+    place = {"raster": [left, top, right - left, bottom - top, look.scale],  # the patch, in pixels of the photo read at 1/scale
+             "onto": np.round(onto, 6).tolist()}  # fmt: skip
     return crops.crop(degraded, window, size, padding, look.scale), [{**record, **place} for record in drawn]
 
 

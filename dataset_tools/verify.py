@@ -16,7 +16,7 @@ import numpy as np
 
 from dataset_tools import files, image_io, pairs, shards
 from dataset_tools.archive import decode_name, group_rule, labels, sha256
-from dataset_tools.errors import PhotomendError
+from dataset_tools.errors import PhotomendError, UsageError
 from dataset_tools.groups import SPLITS, parse_split, perceptual_hash, split_of
 from dataset_tools.manifest import Row, Tally, metadata_line, open_dataset, read_rows
 from dataset_tools.near import Prints
@@ -33,8 +33,11 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
     the build, also that the photos are unchanged.
 
     Raises:
-        DatasetError: it is no dataset of photomend at all.
+        DatasetError: it is no dataset of photomend at all. UsageError: an archive is no folder.
     """
+    for archive in archives:
+        if not archive.is_dir():
+            raise UsageError(f"--archive {archive} is not a folder: give the folder of photos that the dataset was built from")
     info = open_dataset(folder).info
     if info is None:
         return [f"{folder} holds pairs, but no dataset.json: only datasets made by photomend can be verified"]
@@ -122,22 +125,27 @@ def _shards(folder: Path, info: Row, rows: Iterable[Row]) -> Iterator[str]:
 def _files(folder: Path, size: int, rows: Iterable[Row]) -> Iterator[str]:
     present = {f"{split}/{name}" for split in SPLITS if (folder / split).is_dir() for name in os.listdir(folder / split)}
     present -= {f"{split}/metadata.jsonl" for split in SPLITS}
-    read, held, names = shards.reader(folder), Prints(), list[str]()
+    packed, held, names = shards.index(folder), Prints(), list[str]()
     for row in rows:
         name = row.get("pair")
         if not name:
             continue
         present.discard(name)
+        whole = False
         try:
-            data = read(row)
-            if sha256(data) != row["pair_sha256"]:
-                yield f"{name} is not the file that was built (its hash differs)"
+            data = shards.read(packed[name]) if name in packed else (folder / name).read_bytes()
+            whole = sha256(data) == row["pair_sha256"]
+            if not whole:
+                file = packed[name].path.relative_to(folder) if name in packed else name
+                yield f"{name} is not what was built (its hash differs): delete {file} and run the build again"
             rgb = image_io.decode(data, name).rgb8
         except OSError as error:
-            yield f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name} cannot be read: {error.strerror}"
+            missing = isinstance(error, FileNotFoundError)
+            yield f"{name} is missing: run the build again" if missing else f"{name} cannot be read: {error.strerror}"
             continue
         except PhotomendError as error:
-            yield f"{name}: {error}"
+            if whole:
+                yield f"{name}: {error}"
             continue
         if rgb.shape != (size, 2 * size, 3):
             yield f"{name} is {rgb.shape[1]}×{rgb.shape[0]} pixels, not {2 * size}×{size}"

@@ -310,7 +310,7 @@ def test_another_recipe_is_refused_with_the_way_out(write_photos, tmp_path: Path
     archive = write_photos({"a.png": 1})
     build_dataset([archive], tmp_path / "ds", CENTER, workers=0)
     before = published(tmp_path / "ds")
-    with pytest.raises(DatasetError, match=r"another recipe \(size was 64, now 32\): choose another folder, or add --fresh"):
+    with pytest.raises(DatasetError, match=r"another recipe \(--size was 64, is 32\): choose another folder, or add --fresh"):
         build_dataset([archive], tmp_path / "ds", Recipe(size=32, crop="center", degrade=("mosaic:block=8",)), workers=0)
     assert published(tmp_path / "ds") == before
     build_dataset([archive], tmp_path / "ds", Recipe(size=32, crop="center", degrade=("mosaic:block=8",)), workers=0, fresh=True)

@@ -78,7 +78,46 @@ def test_an_empty_split_is_told_with_the_number_of_groups(
 ) -> None:
     archive = write_photos({"a.png": 1, "b.png": 2})
     assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD, "--split", "100/0/0"]) == 0
+    assert "note:" not in capsys.readouterr().err  # nothing was asked for them
+    assert run(["build", str(archive), str(tmp_path / "ds2"), *BUILD, "--split", "98/1/1"]) == 0
     assert "val and test got no pair, since there are only 2 groups to share out" in capsys.readouterr().err
+    assert run(["build", str(archive), str(tmp_path / "ds3"), *BUILD, "--max-enlarge", "0.1"]) == 0
+    assert "note: no pair was made: report.html in the dataset shows why" in capsys.readouterr().err
+
+
+def test_shares_that_are_far_off_are_told(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = write_photos({f"{number}.png": number for number in range(6)})
+    assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD, "--split", "34/33/33", "--seed", "3"]) == 0
+    captured = capsys.readouterr()
+    shares = [
+        round(int(line.split()[1]) / 6 * 100) for line in captured.out.splitlines() if line.startswith(("train", "val", "test"))
+    ]
+    assert max(abs(share - 33) for share in shares) > 10
+    assert f"the pairs are shared out {'/'.join(map(str, shares))}: groups stay whole" in captured.err
+
+
+def test_what_does_nothing_is_told(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = write_photos({"a.png": 1})
+    run(["build", str(archive), str(tmp_path / "ds"), *BUILD, "--tiles", "3", "--align", "--min-face", "9"])
+    said = capsys.readouterr().err
+    assert "note: --tiles does nothing without --crop tiles\n" in said
+    assert "note: --align and --min-face does nothing without --crop faces\n" in said
+
+
+def test_the_licence_is_remembered(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive, ds = write_photos({"a.png": 1}), tmp_path / "ds"
+    for options in (["--license", "cc0-1.0"], []):
+        assert run(["build", str(archive), str(ds), *BUILD, *options]) == 0
+        card = (ds / "README.md").read_text()
+        assert "license: cc0-1.0" in card
+        assert "--license cc0-1.0" in card
+    assert run(["build", str(archive), str(ds), *BUILD, "--license", "mit"]) == 0
+    assert "license: mit" in (ds / "README.md").read_text()
+    assert run(["build", str(archive), str(ds), *BUILD, "--fresh"]) == 0
+    assert "license: unknown" in (ds / "README.md").read_text()
+    capsys.readouterr()
+    assert run(["build", str(archive), str(ds), *BUILD, "--license", " "]) == 2
+    assert "give its name, such as cc0-1.0, or leave the option away" in capsys.readouterr().err
 
 
 def test_failed_photos_give_exit_code_3(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +126,7 @@ def test_failed_photos_give_exit_code_3(write_photos, tmp_path: Path, capsys: py
     assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD]) == 3
     captured = capsys.readouterr()
     assert "photo empty: 1" in captured.out
-    assert "manifest.jsonl lists them with their reasons" in captured.err
+    assert "note: 1 photo failed; manifest.jsonl and report.html list them with their reasons" in captured.err
 
 
 def test_verify_says_what_is_wrong(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +143,12 @@ def test_verify_says_what_is_wrong(write_photos, tmp_path: Path, capsys: pytest.
 WRONG = {
     "archive that is not there": (["build", "nowhere", "ds"], 2, "photomend: the archive nowhere does not exist: give a folder"),
     "degradation that is not there": (["build", ".", "ds", "--degrade", "blurr"], 2,
-                                      "there is no degradation blurr; there are: blur, downscale, dust,"),
+                                      "there is no degradation blurr (do you mean blur?); there are: blur, downscale, dust,"),
+    "dataset forgotten": (["build", "."], 2, "one folder was given; give the folder of the photos and the one for the dataset"),
+    "output forgotten": (["restore", "m.onnx", "photos"], 2, "two paths were given; give the model, the photos, and the folder"),
+    "a variable that was never set": (["build", ".", ""], 2, "Invalid value for 'DATASET': an empty path was given"),
+    "a rule that is none": (["build", "nowhere", "ds", "--group-by", ""], 2, "--group-by is empty: give 'folder' or a regular"),
+    "archive that is no folder": (["verify", ".", "--archive", "nowhere"], 2, "--archive nowhere is not a folder: give the"),
     "split that does not add up": (["build", ".", "ds", "--split", "80/10"], 2, "give three whole shares that add up to 100"),
     "dataset that is not there": (["verify", "nowhere"], 1,
                                   "the dataset nowhere does not exist: build one with: photomend build ARCHIVE nowhere"),

@@ -133,15 +133,18 @@ MOSAIC = "block, phase, space, region, feather, p"
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("mosiac", f"--degrade mosiac: there is no degradation mosiac; there are: {NAMES}"),
+        ("mosiac", f"--degrade mosiac: there is no degradation mosiac (do you mean mosaic?); there are: {NAMES}"),
         ("", f"--degrade '': there is no degradation ''; there are: {NAMES}"),
-        ("mosaic:blok=8", f"--degrade mosaic:blok=8: mosaic has no option blok; it has: {MOSAIC}"),
+        ("mosaic:blok=8", f"--degrade mosaic:blok=8: mosaic has no option blok (do you mean block?); it has: {MOSAIC}"),
         ("grayscale:block=8", "--degrade grayscale:block=8: grayscale has no option block; it has: standard, p"),
         ("mosaic:", "--degrade mosaic:: expected OPTION=VALUE after the colon; received ''"),
         ("mosaic:8", "--degrade mosaic:8: expected OPTION=VALUE after the colon; received 8"),
         ("mosaic:block=8,block=9", "--degrade mosaic:block=8,block=9: block is given twice"),
         ("mosaic:phase=3", "--degrade mosaic:phase=3: phase takes 0 or random; received 3"),
-        ("mosaic:blo\nk=8", rf"--degrade 'mosaic:blo\nk=8': mosaic has no option 'blo\nk'; it has: {MOSAIC}"),
+        (
+            "mosaic:blo\nk=8",
+            rf"--degrade 'mosaic:blo\nk=8': mosaic has no option 'blo\nk' (do you mean block?); it has: {MOSAIC}",
+        ),
         (
             "jpeg:subsampling=4:1:1",
             "--degrade jpeg:subsampling=4:1:1: subsampling takes 4:4:4, 4:2:2, 4:2:0 or random; received 4:1:1",
@@ -259,7 +262,7 @@ STEP = '[[degrade]]\nname = "jpeg"\n'
         (f"{STEP}blok = 3", "[[degrade]] 1: jpeg has no option blok; it has: quality, subsampling, p"),
         (f"{STEP}quality = 0", "quality takes whole numbers from 1 to 100, or a range such as 20..60; received 0"),
         (f"{STEP}quality = [1, 2, 3]", "or a range such as 20..60; received [1, 2, 3]"),
-        (f"{STEP}quality = true", "or a range such as 20..60; received True"),
+        (f"{STEP}quality = true", "or a range such as 20..60; received true"),
         (f"{STEP}p = [0, 1]", "[[degrade]] 1: p takes a number from 0 to 1; received 0..1"),
         (f'{STEP}[[degrade]]\nname = "fog"', "[[degrade]] 2: there is no degradation fog; there are: "),
         (f'{STEP}[[degrade]]\nname = "mosaic"\nspace = "photo"', "cannot follow jpeg, which is laid on the crop: put it first"),
@@ -292,3 +295,7 @@ def test_a_recipe_that_is_not_there(name: str, line: str) -> None:
     with pytest.raises(UsageError) as refused:
         degradations.load_recipe(name)
     assert str(refused.value) == line
+
+
+def test_spaces_do_not_matter() -> None:
+    assert parse(" mosaic : block = 8..24 , phase=random ") == parse("mosaic:block=8..24,phase=random")

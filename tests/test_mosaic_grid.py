@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools.mosaic_grid import Grid, cell_means, paint, prior
+from dataset_tools.mosaic_grid import Grid, cell_means, paint, prior, prior_through
 
 SIZES = [(1, 1), (7, 41), (40, 40), (64, 53)]  # (H, W)
 
@@ -99,3 +99,26 @@ def test_prior_has_the_size_of_any_image() -> None:
 def test_a_grid_that_cannot_be_is_refused(values: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="block >= 1 and phases from 0 to block - 1; received Grid"):
         Grid(*values)
+
+
+@pytest.mark.parametrize("grid", [Grid(8), Grid(12, 5, 7), Grid(30, 29, 1)])
+def test_prior_through_nothing_is_the_prior(grid: Grid) -> None:
+    a = paint(cell_means(noise((96, 90)), grid), grid, (96, 90))
+    straight = prior_through(a, grid, np.array([[1.0, 0, 0], [0, 1, 0]]))
+    assert np.abs(straight.astype(int) - prior(a, grid)).max() <= 2  # warpAffine interpolates at 1/32 of a cell
+
+
+def test_prior_through_a_turn_is_the_turned_prior() -> None:
+    """The mosaic of a smooth image, cut at 30 degrees and at 0.6 of its size: smoothed, it is near the smooth image again."""
+    xs, ys = np.meshgrid(np.arange(300), np.arange(300))
+    smooth = np.dstack([128 + 100 * np.sin(xs / 50), 128 + 100 * np.cos(ys / 60), 128 + 90 * np.sin((xs + ys) / 70)]).astype(
+        np.uint8
+    )
+    grid = Grid(20, 3, 11)
+    mosaic = paint(cell_means(smooth, grid), grid, (300, 300))
+    to_crop = cv2.getRotationMatrix2D((150, 150), 30, 0.6)
+    to_crop[:, 2] -= 150 - 64
+    cut = [cv2.warpAffine(image, to_crop, (128, 128), flags=cv2.INTER_LINEAR) for image in (smooth, mosaic)]
+    restored = prior_through(cut[1], grid, cv2.invertAffineTransform(to_crop))
+    before, after = (np.abs(image.astype(int) - cut[0]).mean() for image in (cut[1], restored))
+    assert after < before / 4

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataset_tools import image_io
@@ -22,21 +23,37 @@ def archive(samples, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
 
 def test_a_sheet_of_some_photos(archive: Path, tmp_path: Path) -> None:
     recipe = Recipe(size=64, crop="tiles", tiles=2)
-    rows = write_preview([archive], tmp_path / "p.png", recipe, 3)
+    rows = write_preview([archive], tmp_path / "p.png", recipe, 3).rows
     assert [row["kind"] for row in rows] == ["photo", "crop", "crop"] * 3
     assert len({row["source"] for row in rows}) == 3
     sheet = image_io.read(tmp_path / "p.png").rgb8
     assert sheet.shape[0] > 6 * 256
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".png"] == ["p.png"]
-    other = write_preview([archive], tmp_path / "q.png", Recipe(size=64, crop="tiles", tiles=2, seed=5), 3)
+    other = write_preview([archive], tmp_path / "q.png", Recipe(size=64, crop="tiles", tiles=2, seed=5), 3).rows
     assert {row["source"] for row in other} != {row["source"] for row in rows}
     write_preview([archive], tmp_path / "q.png", recipe, 3)  # a preview may be written again
     assert (tmp_path / "p.png").read_bytes() == (tmp_path / "q.png").read_bytes()
 
 
-def test_faces_and_reasons_are_shown(archive: Path, tmp_path: Path) -> None:
-    rows = write_preview([archive], tmp_path / "p.png", Recipe(size=256, min_face=10_000), 2)
-    assert [row["reason"] for row in rows] == ["no_crop_kept", "small_face"] * 2
+def test_photos_that_give_pairs_come_first_and_the_reasons_are_told(archive: Path, tmp_path: Path) -> None:
+    seen = write_preview([archive], tmp_path / "p.png", Recipe(size=256, min_face=10_000), 1)
+    crops = [row["reason"] for row in seen.rows if row["kind"] == "face"]
+    assert (seen.shown, set(crops)) == (1, {"small_face"})
+    assert len(crops) == 5
+    rgb = np.full((300, 300, 3), 90, np.uint8)
+    for number in range(4):  # photos without a face, of which the order begins with one
+        image_io.write(archive / f"{number}.png", rgb, "PNG")
+    seen = write_preview([archive], tmp_path / "p.png", Recipe(size=256), 3)
+    kept = [row["source"] for row in seen.rows if row["kind"] == "photo" and row["status"] == "kept"]
+    assert (seen.shown, len(kept)) == (3, 3)
+    assert any(row["reason"] == "no_face" for row in seen.rows)
+
+
+@pytest.mark.parametrize("name", ["preview.jpg", "preview", "folder.png"])
+def test_an_output_that_is_no_name_of_a_png(archive: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UsageError, match="give the name of a PNG file, such as"):
+        write_preview([archive], tmp_path / name, Recipe(size=64, crop="center"))
 
 
 def test_what_is_no_preview_is_left_alone(archive: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools import crops, degradations, image_io, mosaic_grid, pairs
+from dataset_tools import crops, degradations, image_io, metrics, mosaic_grid, pairs
 from dataset_tools.archive import walk
 from dataset_tools.faces import Face
 from dataset_tools.manifest import Row
@@ -217,6 +217,24 @@ def test_a_photo_that_exif_turns_lies_on_the_same_pixels_at_every_scale(orientat
     assert np.abs(means - small.rgb8[:rows, :columns, 0]).max() < 3
     Image.fromarray(np.dstack([grey[:1000, :1000]] * 3)).save(tmp_path / "even.jpg", exif=exif)
     assert image_io.read(tmp_path / "even.jpg", 8).info.scale == 8  # as a camera's sides are
+
+
+@pytest.mark.parametrize(("region", "tilt"), [("whole", 0), ("whole", 20), ("ellipse", 0), ("eyes", -30)])
+def test_a_mosaic_on_the_photo_has_its_bicubic_baseline(samples, tmp_path: Path, region: str, tilt: float) -> None:
+    """Turned and fractional cells too can be smoothed by anybody: a model must beat that."""
+    rgb = image_io.read(samples[0]).rgb8
+    turn = cv2.getRotationMatrix2D((383.5, 383.5), -tilt, 1.0)
+    rgb = cv2.warpAffine(rgb, turn, (768, 768), borderMode=cv2.BORDER_REFLECT)
+    recipe = Recipe(size=128, align=True, degrade=(f"mosaic:block=9,space=photo,phase=random,region={region}",))
+    _, row = stage(tmp_path, rgb, recipe, (0.25, 0.2, 0.5, 0.6, 0.9))
+    a, b = halves(tmp_path, row)
+    given = metrics.baselines(a, row["degradations"])
+    assert list(given) == ["input", "bicubic"]
+    figures = {name: metrics.measure(image, b)["psnr"] for name, image in given.items()}
+    assert figures["bicubic"] > figures["input"] + (0.2 if region == "eyes" else 0.7)
+    if region == "eyes":  # what the mosaic does not cover is left alone
+        assert np.array_equal(given["bicubic"][-40:], a[-40:])
+        assert not np.array_equal(given["bicubic"], a)
 
 
 def test_photo_steps_come_before_crop_steps(samples, tmp_path: Path) -> None:

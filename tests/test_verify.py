@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from dataset_tools import image_io, pairs, resources
 from dataset_tools.archive import sha256
 from dataset_tools.build import build_dataset
-from dataset_tools.errors import DatasetError
+from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.groups import SPLITS, perceptual_hash
 from dataset_tools.manifest import Row, count, manifest_text, metadata_text, read_rows
 from dataset_tools.recipe import Recipe
@@ -21,12 +22,13 @@ from dataset_tools.verify import verify_dataset
 from tests.conftest import textured
 
 Image = np.ndarray
+RECIPE = Recipe(size=64, crop="center", split="50/25/25")
 
 
 @pytest.fixture
 def built(write_photos: Callable[..., Path], tmp_path: Path) -> Path:
     archive = write_photos({f"{number}.png": number for number in range(12)})
-    build_dataset([archive], tmp_path / "ds", Recipe(size=64, crop="center", split="50/25/25"), workers=0)
+    build_dataset([archive], tmp_path / "ds", RECIPE, workers=0)
     return tmp_path / "ds"
 
 
@@ -44,7 +46,9 @@ def test_a_changed_pair(built: Path) -> None:
     rgb = image_io.read(pair).rgb8.copy()
     rgb[0, 0] ^= 255
     image_io.write(pair, rgb, "PNG")
-    assert verify_dataset(built) == [f"train/{pair.name} is not the file that was built (its hash differs)"]
+    assert verify_dataset(built) == [
+        f"train/{pair.name} is not what was built (its hash differs): delete train/{pair.name} and run the build again"
+    ]
 
 
 def test_a_missing_a_cut_and_an_unknown_pair(built: Path) -> None:
@@ -53,9 +57,30 @@ def test_a_missing_a_cut_and_an_unknown_pair(built: Path) -> None:
     pairs_here[1].write_bytes(pairs_here[1].read_bytes()[:-30])
     shutil.copy(pairs_here[2], built / "train" / "stranger.png")
     found = verify_dataset(built)
-    assert f"train/{pairs_here[0].name} is missing" in found
+    assert f"train/{pairs_here[0].name} is missing: run the build again" in found
     assert "train/stranger.png is not in the manifest" in found
-    assert any(pairs_here[1].name in line and "hash differs" in line for line in found)
+    assert [line.partition(":")[0] for line in found if pairs_here[1].name in line] == [
+        f"train/{pairs_here[1].name} is not what was built (its hash differs)"
+    ]
+
+
+def test_what_verify_says_mends_a_dataset(built: Path, tmp_path: Path) -> None:
+    before = sorted((path.name, path.read_bytes()) for path in (built / "train").glob("*.png"))
+    (one, _), (other, _) = before[:2]
+    (built / "train" / one).write_bytes(b"damaged")
+    (built / "train" / other).unlink()
+    for line in verify_dataset(built):
+        found = re.search(r": delete (\S+) and run the build again$", line)
+        if found:
+            (built / found[1]).unlink()
+    build_dataset([tmp_path / "archive"], built, RECIPE, workers=0)
+    assert sorted((path.name, path.read_bytes()) for path in (built / "train").glob("*.png")) == before
+    assert verify_dataset(built) == []
+
+
+def test_an_archive_that_is_none(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere is not a folder: give the folder of photos"):
+        verify_dataset(built, [tmp_path / "nowhere"])
 
 
 def test_a_wrong_size(built: Path) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,9 +95,18 @@ def region_weights(record: Record, shape: tuple[int, int]) -> NDArray[np.uint8] 
     return np.asarray(np.rint(255.0 * shares), np.uint8)
 
 
-def cover(rgb: Rgb, other: Rgb, record: Record) -> Rgb:
-    """`other` where the mosaic `record` lies, `rgb` elsewhere, a soft edge between them: all uint8 (H, W, 3)."""
-    weights = region_weights(record, (rgb.shape[0], rgb.shape[1]))
+def cover(rgb: Rgb, other: Rgb, record: Record, onto: NDArray[np.float64] | None = None) -> Rgb:
+    """`other` where the mosaic `record` lies, `rgb` elsewhere, a soft edge between them: all uint8 (H, W, 3).
+
+    `onto`: of a mosaic on the photo, the (2, 3) affine from pixels of `rgb` to those of the raster that it was laid on.
+    """
+    height, width = rgb.shape[:2]
+    if onto is None:
+        weights = region_weights(record, (height, width))
+    else:
+        weights = region_weights(record, (record["raster"][3], record["raster"][2]))
+        if weights is not None:
+            weights = np.asarray(cv2.warpAffine(weights, onto, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
     return other if weights is None else mix(rgb, other, weights)
 
 

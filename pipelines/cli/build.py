@@ -7,16 +7,29 @@ from typing import Any
 
 import click
 
-from pipelines.cli.dataset_options import crop_options, dataset_options, degrade_options, exit_code, tell
-from pipelines.cli.terminal import Progress
+from pipelines.cli.dataset_options import (
+    chosen_degradations,
+    crop_options,
+    dataset_options,
+    degrade_options,
+    exit_code,
+    tell,
+    tell_unused,
+)
+from pipelines.cli.terminal import PATH, Progress
 
 
 @click.command("build", short_help="Make a dataset of pairs from an archive of photos.")
-@click.argument("archives", metavar="ARCHIVE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("archives", metavar="ARCHIVE...", nargs=-1, type=PATH)
+@click.argument("dataset", type=PATH)
 @crop_options
 @degrade_options
-@click.option("--dedupe", is_flag=True, help="Of photos that are duplicates of one another keep only the best.")
+@click.option(
+    "--dedupe",
+    is_flag=True,
+    help="Of photos that are duplicates of one another keep only the best: the one of most pixels, of "
+    "equals the one of most bytes.",
+)
 @click.option(
     "--format",
     type=click.Choice(["folder", "webdataset"]),
@@ -24,7 +37,6 @@ from pipelines.cli.terminal import Progress
     show_default=True,
     help="How the pairs are stored: one PNG each, or in tar shards that the webdataset library reads.",
 )
-@click.option("--license", default=None, metavar="NAME", help="Licence of the photos, for the dataset's card, such as cc0-1.0.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -51,6 +63,8 @@ def command(
     Every photo and every face becomes a row of DATASET/manifest.jsonl, kept or with the reason why not; DATASET/report.html
     shows them. Stopped at any moment, the same command goes on where it was; with new photos in the archive it adds them.
 
+    Exit code 0: every photo was read. 3: the dataset is made, and some photos failed, each a row with its reason.
+
     \b
     photomend build photos/ faces/
     photomend build photos/ old/ --recipe old-photo --align --search thorough
@@ -58,8 +72,10 @@ def command(
     """
     from dataset_tools.build import build_dataset
     from dataset_tools.recipe import Recipe
-    from pipelines.cli.dataset_options import chosen_degradations
 
+    if not archives:
+        raise click.UsageError("one folder was given; give the folder of the photos and the one for the dataset")
+    tell_unused(options)
     recipe = Recipe(degrade=chosen_degradations(degrade, recipe_file), **options)
     report = build_dataset(
         archives, dataset, recipe, fresh=fresh, license=license, workers=workers, time_limit=time_limit, engine=engine,

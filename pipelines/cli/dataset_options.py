@@ -38,6 +38,8 @@ dataset_options = _together(
                  "The result does not depend on it."),
     click.option("--time-limit", default=120.0, show_default=True, type=click.FloatRange(0.1, 1e6), metavar="SECONDS",
                  help="For one photo; one that takes longer has failed, and is tried again by the next build."),
+    click.option("--license", default=None, metavar="NAME",
+                 help="Licence of the photos, for the dataset's card, such as cc0-1.0; later builds remember it."),
     click.option("--fresh", is_flag=True, help="Forget what an earlier build of DATASET did, and make it anew."),
     click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout."),
 )  # fmt: skip
@@ -59,7 +61,8 @@ crop_options = _together(
     click.option("--margin", default=0.25, show_default=True, type=click.FloatRange(0, 4),
                  help="Room around a face, as a share of its box, on each side."),
     click.option("--padding", type=click.Choice(["clamp", "replicate", "reflect"]), default="clamp", show_default=True,
-                 help="A crop that would leave the photo: move it inside, or make up what is outside."),
+                 help="A face's crop that would leave the photo: clamp moves it inside, replicate repeats the border's pixels, "
+                 "reflect mirrors what is inside."),
     click.option("--confidence", default=0.5, show_default=True, type=click.FloatRange(0, 1),
                  help="Least score of a face; else it is rejected as low_confidence."),
     click.option("--min-face", default=0, show_default=True, type=click.IntRange(0), metavar="PIXELS",
@@ -82,6 +85,19 @@ degrade_options = _together(
 )  # fmt: skip
 
 
+_OF_CROP = {"tiles": ("tiles",), "faces": ("search", "align", "margin", "padding", "confidence", "min_face", "max_cut")}
+
+
+def tell_unused(options: dict[str, Any]) -> None:
+    """Says which of the crop's options were given though they do nothing for this --crop."""
+    context = click.get_current_context()
+    for crop, names in _OF_CROP.items():
+        given = [name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+        if given and options["crop"] != crop:
+            told = " and ".join("--" + name.replace("_", "-") for name in given)
+            click.echo(f"note: {told} does nothing without --crop {crop}", err=True)
+
+
 def chosen_degradations(degrade: tuple[str, ...], recipe_file: str | None) -> tuple[str, ...]:
     """The steps that --degrade or --recipe ask for."""
     if recipe_file is None:
@@ -98,6 +114,7 @@ def chosen_degradations(degrade: tuple[str, ...], recipe_file: str | None) -> tu
 def tell(report: BuildReport, as_json: bool) -> None:
     """Prints what a build did: counts that add up, reasons, splits."""
     from dataset_tools.image_io import printable
+    from dataset_tools.reasons import describe
 
     counts = report.counts
     photos, crops = counts["photos"], counts["faces"]
@@ -105,26 +122,20 @@ def tell(report: BuildReport, as_json: bool) -> None:
     click.echo(f"{photos['all']} photos = {photos['kept']} kept + {photos['rejected']} rejected + {photos['failed']} failed")
     click.echo(f"{crops['all']} crops = {crops['kept']} kept + {crops['rejected']} rejected")
     for reason, number in counts["reasons"].items():
-        click.echo(f"  {reason.replace(':', ' ')}: {number}")
-    groups = sum(counts["groups"].values())
+        kind, _, word = reason.partition(":")
+        click.echo(f"  {kind} {word}: {number} ({describe(word).remedy})")
     for split, number in counts["splits"].items():
-        click.echo(f"{split}: {number} pairs in {counts['groups'][split]} groups")
-    empty = [split for split, number in counts["splits"].items() if not number]
-    if empty:
-        click.echo(f"note: {' and '.join(empty)} got no pair, since there are only {groups} groups to share out: "
-                   "add photos, change --split or --seed, or group less", err=True)  # fmt: skip
+        click.echo(f"{split}: {several(number, 'pair')} in {several(counts['groups'][split], 'group')}")
+    _tell_shares(report)
     if report.linked_folders:
         first = printable(report.linked_folders[0])
-        click.echo(f"note: {len(report.linked_folders)} links to folders were not followed, such as {first}", err=True)
+        _note(f"{several(len(report.linked_folders), 'link')} to folders not followed, such as {first}")
     if report.passing:
-        click.echo(f"note: {report.passing} photos could not be read or finished this time; the same command tries them again",
-                   err=True)  # fmt: skip
+        _note(f"{several(report.passing, 'photo')} could not be read or finished this time; the same command tries again")
     if report.changed:
-        click.echo(f"note: {report.changed} photos have changed since the last build; their pairs were made again", err=True)
+        _note(f"{several(report.changed, 'photo')} changed since the last build; their pairs were made again")
     if report.vanished:
-        click.echo(
-            f"note: {report.vanished} photos of the last build are gone from the archive; their pairs were removed", err=True
-        )
+        _note(f"{several(report.vanished, 'photo')} of the last build gone from the archive; their pairs were removed")
     worked = counts["files"] - report.reused
     click.echo(f"{report.dataset}: done in {report.seconds:.1f} s ({worked} files worked on, {report.reused} known before, "
                f"{report.photos_per_second:.1f} files/s)")  # fmt: skip
@@ -134,9 +145,34 @@ def tell(report: BuildReport, as_json: bool) -> None:
         )
 
 
+def several(number: int, what: str) -> str:
+    """ "1 photo", "2 photos"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
+
+
+def _tell_shares(report: BuildReport) -> None:
+    """Notes splits that got nothing though a share was asked for, or else shares that are far from those asked for."""
+    pairs, groups = report.counts["splits"], sum(report.counts["groups"].values())
+    asked = dict(zip(pairs, report.shares, strict=True))
+    empty = [split for split, number in pairs.items() if asked[split] and not number]
+    total = sum(pairs.values())
+    if not total:
+        _note("no pair was made: report.html in the dataset shows why")
+    elif empty:
+        _note(f"{' and '.join(empty)} got no pair, since there are only {several(groups, 'group')} to share out: "
+              "add photos, change --split or --seed, or group less")  # fmt: skip
+    elif any(abs(100 * number / total - asked[split]) > 10 for split, number in pairs.items()):
+        shares = "/".join(f"{100 * number / total:.0f}" for number in pairs.values())
+        _note(f"the pairs are shared out {shares}: groups stay whole, and a hash places each; more groups come nearer to --split")
+
+
 def exit_code(report: BuildReport) -> int:
     """0, or 3 where some photos failed (they are rows of the manifest with their reasons)."""
     failed = report.counts["photos"]["failed"]
     if failed:
-        click.echo(f"note: {failed} photos failed; manifest.jsonl lists them with their reasons (status: failed)", err=True)
+        _note(f"{several(failed, 'photo')} failed; manifest.jsonl and report.html list them with their reasons")
     return 3 if failed else 0

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.terminal import emit_json
+from pipelines.cli.terminal import PATH, emit_json
 
 
 @click.command("demo", short_help="See the whole job on the photos that ship, in a few minutes.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("demo"),
     show_default=True,
     metavar="FOLDER",

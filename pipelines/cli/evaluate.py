@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.terminal import Progress, emit_json
+from pipelines.cli.terminal import PATH, Progress, emit_json
 
 
 @click.command("evaluate", short_help="Measure a model on a dataset, beside doing nothing.")
 @click.argument("model")
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=PATH)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Which pairs.")
 @click.option(
     "--direction",
@@ -20,10 +20,8 @@ from pipelines.cli.terminal import Progress, emit_json
     show_default=True,
     help="Of classic datasets: which half is the input.",
 )
-@click.option(
-    "--csv", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Write the figures of every image here."
-)
-@click.option("--sheet", type=click.Path(path_type=Path), default=None, metavar="FILE.png", help="Write a contact sheet here.")
+@click.option("--csv", type=PATH, default=None, metavar="FILE", help="Write the figures of every image here.")
+@click.option("--sheet", type=PATH, default=None, metavar="FILE.png", help="Write a contact sheet here.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(model: str, dataset: Path, split: str, direction: str, csv: Path | None, sheet: Path | None, as_json: bool) -> int:
     """Restore the pairs of a split of DATASET with MODEL and print PSNR, SSIM and L1 beside the trivial baselines.

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.terminal import Progress, emit_json
+from pipelines.cli.terminal import PATH, Progress, emit_json
 
 
 @click.command("restore", short_help="Restore photos with a trained model.")
 @click.argument("model")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, type=PATH)
+@click.argument("output", type=PATH)
 @click.option(
     "--input",
     "input_kind",
@@ -49,6 +49,8 @@ def command(
     """
     from pipelines.job import restore_photos
 
+    if not inputs:
+        raise click.UsageError("two paths were given; give the model, the photos, and the folder for what is restored")
     report = restore_photos(model, inputs, output, input_kind=input_kind, direction=direction, split=split,
                             progress=Progress("restoring", "images"))  # fmt: skip
     for line in report.lines():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli.terminal import clock, emit_json
+from pipelines.cli.terminal import PATH, clock, emit_json
 from pix2pix.spec import PRESETS
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command("train", short_help="Train a model on a dataset; the same command resumes.")
-@click.argument("dataset", type=click.Path(path_type=Path))
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("dataset", type=PATH)
+@click.argument("run", type=PATH)
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.terminal import emit_json
+from pipelines.cli.terminal import PATH, emit_json
 
 
 @click.command("verify", short_help="Check that a dataset is whole and leaks nothing between its splits.")
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=PATH)
 @click.option(
     "--archive",
     "archives",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="Also check that the photos of this archive are unchanged; repeat it in the order of the build.",
 )
