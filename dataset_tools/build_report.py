@@ -205,7 +205,7 @@ class _Page:
 
     def _made(self) -> Iterator[Markup]:
         yield element("h2", "How it was made")
-        yield element("pre", card.command(self.recipe), kind="wide")
+        yield element("pre", card.command(self.recipe, self.info.get("license")), kind="wide")
         steps = [element("li", text) for text in card.degradations_told(self.recipe, self.summary)]
         if steps:
             yield element("p", "What was done to B to make A, in this order:")

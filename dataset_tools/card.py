@@ -14,6 +14,7 @@ from dataset_tools import image_io, pairs, reasons, sheets
 from dataset_tools.degradations import REGISTRY
 from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import Row
+from dataset_tools.recipe import OF_CROP
 from dataset_tools.summary import Histogram, Summary
 
 PICTURE = "pairs.png"
@@ -169,8 +170,9 @@ def command(recipe: Mapping[str, Any], license: str | None = None) -> str:
     lines = [
         f"photomend {recipe.get('made_by', 'build')} {'A_DIR B_DIR' if recipe.get('made_by') == 'pair' else 'ARCHIVE'} DATASET"
     ]
+    idle = {name for crop, names in OF_CROP.items() if recipe.get("crop", crop) != crop for name in names}
     for name, value in sorted({**recipe, "license": license}.items()):
-        if name == "made_by" or value is None or value is False:
+        if name == "made_by" or name in idle or value is None or value is False:
             continue
         for each in value if isinstance(value, list | tuple) else (value,):
             lines.append(reasons.flag(name) if each is True else f"{reasons.flag(name)} {shlex.quote(str(each))}")

@@ -11,6 +11,10 @@ from dataset_tools.manifest import Row
 
 CROPS = ("faces", "center", "tiles")
 FORMATS = ("folder", "webdataset")
+OF_CROP = {  # what does nothing with another --crop
+    "faces": ("search", "align", "margin", "padding", "confidence", "min_face", "max_cut"),
+    "tiles": ("tiles",),
+}
 MIN_SIZE, MAX_SIZE = 16, 2048
 SURE = 0.5  # the score at which the face search is tuned: a stricter --confidence rejects, a looser one searches for more
 

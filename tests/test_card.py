@@ -129,6 +129,10 @@ def test_the_command_names_what_was_chosen() -> None:
     assert command(RECIPE).replace(" \\\n    ", " ") == (
         "photomend build ARCHIVE DATASET --crop faces --dedupe --degrade mosaic:block=8..24,phase=0 --max-enlarge 1.25 --size 64"
     )
+    tiles = {"made_by": "build", "crop": "tiles", "tiles": 3, "margin": 0.25, "search": "fast"}
+    assert command(tiles, "cc0-1.0").replace(" \\\n    ", " ") == (
+        "photomend build ARCHIVE DATASET --crop tiles --license cc0-1.0 --tiles 3"
+    )
     assert command({"made_by": "pair", "resize": True}).startswith("photomend pair A_DIR B_DIR DATASET")
 
 

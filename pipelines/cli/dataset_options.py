@@ -85,13 +85,12 @@ degrade_options = _together(
 )  # fmt: skip
 
 
-_OF_CROP = {"tiles": ("tiles",), "faces": ("search", "align", "margin", "padding", "confidence", "min_face", "max_cut")}
-
-
 def tell_unused(options: dict[str, Any]) -> None:
     """Says which of the crop's options were given though they do nothing for this --crop."""
+    from dataset_tools.recipe import OF_CROP
+
     context = click.get_current_context()
-    for crop, names in _OF_CROP.items():
+    for crop, names in OF_CROP.items():
         given = [name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
         if given and options["crop"] != crop:
             told = " and ".join("--" + name.replace("_", "-") for name in given)

@@ -19,7 +19,8 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
     type=click.Choice(["photo", "crop", "pair"]),
     default=None,
     help="What the files show. crop: one face crop. pair: A|B side by side; A is restored, B is compared with. "
-    "photo (the default): a whole photo; not built yet. The files of a dataset are known to be pairs.",
+    "photo (the default): a whole photo; not built yet. The files of a dataset are known to be pairs; those of one in tar shards "
+    "cannot be restored (photomend evaluate reads them).",
 )
 @click.option(
     "--direction",
