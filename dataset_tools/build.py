@@ -22,11 +22,12 @@ from dataset_tools.engines import TimedOut, Work, WorkerDied, default_workers, r
 from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
 from dataset_tools.finish import PublishedBefore, Rule, finish
 from dataset_tools.groups import SPLITS, parse_split
-from dataset_tools.journal import PASSING, Job, Journal, Watched, names_in
+from dataset_tools.journal import PASSING, Journal, names_in
 from dataset_tools.manifest import FORMAT_VERSION, STATE, Row, is_dataset, photo_row
 from dataset_tools.reasons import flag
 from dataset_tools.recipe import Recipe, detector_record
 from dataset_tools.staging import PhotoStager
+from dataset_tools.watched import Job, Watched
 
 Progress = Callable[[int, int], None]  # (jobs done, jobs in all)
 ENGINES = ("local", "ray")

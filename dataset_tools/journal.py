@@ -11,18 +11,13 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dataset_tools import files
-from dataset_tools.archive import Source, stat_key
-from dataset_tools.engines import Work
 from dataset_tools.errors import DatasetError, OutputError
 from dataset_tools.manifest import STATE, Row
-
-Job = tuple[Source, ...]
-Stats = list[list[int] | None] | None  # [size, time of change] of each file of a job; None: they changed while it was done
+from dataset_tools.watched import Job, Stats, stats
 
 PASSING = {"unreadable", "worker_died", "time_limit", "internal_error"}  # failures that the next build tries again
 
@@ -101,7 +96,7 @@ class Journal:
         found = self._db.execute("SELECT id, stats, again FROM jobs WHERE name = ?", (_job_name(job),)).fetchone()
         if found is None or found[2]:
             return False
-        if found[1] != json.dumps(_stats(job)):
+        if found[1] != json.dumps(stats(job)):
             self.changed += 1
             return False
         self._db.execute("UPDATE jobs SET seen = 1 WHERE id = ?", (found[0],))
@@ -267,29 +262,6 @@ class Journal:
 
 def _job_name(job: Job) -> str:
     return "//".join(source.name for source in job)  # which no path holds
-
-
-@dataclass
-class Watched:
-    """A stager that also tells what the files were before it read them: None where they changed meanwhile (do it again)."""
-
-    work: Work
-
-    def open(self) -> None:
-        self.work.open()
-
-    def __call__(self, job: Job) -> tuple[list[Row], Stats]:
-        before = _stats(job)
-        rows = self.work(job)
-        return rows, before if _stats(job) == before else None
-
-    def close(self) -> None:
-        self.work.close()
-
-
-def _stats(job: Job) -> list[list[int] | None]:
-    states = (stat_key(source.path) for source in job)
-    return [list(state) if state else None for state in states]
 
 
 def names_in(*folders: Path) -> Iterator[str]:

@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import crops, degradations, files, image_io, pairs
+from dataset_tools import crops, files, image_io, pairs
 from dataset_tools.archive import Source, sha256
+from dataset_tools.degrade_crop import Look, degrade
 from dataset_tools.errors import NotAnImage, PhotoError, PhotomendError, TooLarge, Unreadable
 from dataset_tools.groups import perceptual_hash
 from dataset_tools.manifest import Row, crop_row, photo_row
@@ -93,20 +94,6 @@ def store_pair(folder: Path, row: Row, a: np.ndarray, b: np.ndarray) -> None:
 
 
 @dataclass
-class _Look:
-    """A photo decoded at 1/scale."""
-
-    rgb: NDArray[np.uint8]  # (H, W, 3) sRGB
-    scale: int
-    info: image_io.PhotoInfo
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) of the upright photo at full size."""
-        return self.info.height, self.info.width
-
-
-@dataclass
 class _Candidate:
     """A crop that might be made, or the reason why not."""
 
@@ -163,14 +150,14 @@ class PhotoStager:
 
         return 0, WANTED
 
-    def _look(self, data: bytes, name: str, least: tuple[int, int]) -> _Look:
+    def _look(self, data: bytes, name: str, least: tuple[int, int]) -> Look:
         def scale(width: int, height: int) -> int:
             return _coarsest(min(min(width, height) / max(1, least[0]), max(width, height) / max(1, least[1])))
 
         photo = image_io.decode(data, name, scale)
-        return _Look(photo.rgb8, photo.info.scale, photo.info)
+        return Look(photo.rgb8, photo.info.scale, photo.info)
 
-    def _crops(self, name: str, sha: str, data: bytes, look: _Look) -> Iterator[Row]:
+    def _crops(self, name: str, sha: str, data: bytes, look: Look) -> Iterator[Row]:
         recipe = self.recipe
         candidates = self._faces(look) if recipe.crop == "faces" else self._squares(sha, look.shape)
         for each in candidates:
@@ -180,7 +167,7 @@ class PhotoStager:
         finer = _coarsest(min(sides) / recipe.size) if sides else look.scale
         if finer < look.scale:
             photo = image_io.decode(data, name, finer)
-            look = _Look(photo.rgb8, photo.info.scale, photo.info)
+            look = Look(photo.rgb8, photo.info.scale, photo.info)
         for index, each in enumerate(candidates):
             window = crops.on_raster(each.window, look.scale, look.shape, recipe.padding)
             kind, matrix = "face" if recipe.crop == "faces" else "crop", crops.affine(window, recipe.size)
@@ -190,7 +177,7 @@ class PhotoStager:
                 self._make(row, look, window)
             yield row
 
-    def _make(self, row: Row, look: _Look, window: crops.Window) -> None:
+    def _make(self, row: Row, look: Look, window: crops.Window) -> None:
         """Cuts, judges, degrades and stores one crop; its row is told the outcome."""
         recipe = self.recipe
         padding = "replicate" if recipe.padding == "clamp" else recipe.padding
@@ -200,7 +187,7 @@ class PhotoStager:
             if row["sharpness"] < recipe.min_sharpness:
                 row["reason"] = "blurred"
                 return
-        a, row["degradations"] = _degrade(recipe, row, look, window, b, padding)
+        a, row["degradations"] = degrade(recipe, row, look, window, b, padding)
         store_pair(self.folder, row, a, b)
 
     def _squares(self, sha: str, shape: tuple[int, int]) -> list[_Candidate]:
@@ -209,7 +196,7 @@ class PhotoStager:
         rng = np.random.default_rng(crop_seed(self.recipe.seed, sha, "tiles"))
         return [_Candidate(square) for square in crops.tile_squares(shape, self.recipe.size, self.recipe.tiles, rng)]
 
-    def _faces(self, look: _Look) -> list[_Candidate]:
+    def _faces(self, look: Look) -> list[_Candidate]:
         recipe, shape = self.recipe, look.shape
         self.open()
         candidates = []
@@ -250,48 +237,3 @@ def sharpness(rgb: NDArray[np.uint8]) -> float:
 def _coarsest(room: float) -> int:
     """The largest of the scales 1, 2, 4, 8 that is at most `room`; 1 where none is."""
     return max((scale for scale in (1, 2, 4, 8) if scale <= room), default=1)
-
-
-def _degrade(
-    recipe: Recipe, row: Row, look: _Look, window: crops.Window, b: NDArray[np.uint8], padding: str
-) -> tuple[NDArray[np.uint8], list[Row]]:
-    """A from B: first what is laid on the photo itself, cut by the same window, then what is laid on the crop."""
-    steps = [degradations.parse(text) for text in recipe.degrade]
-    on_photo = [step for step in steps if degradations.in_photo(step)]
-    rng = np.random.default_rng(row["seed"])
-    a, drawn = b, list[Row]()
-    if on_photo:
-        a, drawn = _degrade_photo(on_photo, rng, row, look, window, recipe.size, padding)
-    on_crop = degradations.draw([step for step in steps if step not in on_photo], rng,
-                                _scene(row, crops.affine(window, recipe.size), (recipe.size, recipe.size), 1.0))  # fmt: skip
-    return degradations.apply(a, on_crop), [*drawn, *on_crop]
-
-
-def _degrade_photo(
-    steps: list[degradations.Step], rng: np.random.Generator, row: Row, look: _Look, window: crops.Window, size: int, padding: str
-) -> tuple[NDArray[np.uint8], list[Row]]:
-    """The crop of a photo that was degraded before it was cut: only the part around the window is worked on."""
-    per_pixel = window.side / size  # source pixels a crop pixel
-    height, width = look.rgb.shape[:2]
-    room = max(window.side / 4, (degradations.reach(steps) + 1) * per_pixel)  # a cell at the edge is the mean of all its pixels
-    left, top, right, bottom = (round(edge / look.scale) for edge in crops.footprint(window, room))
-    left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
-    patch = look.rgb[top:bottom, left:right]
-    raster = np.array([[1.0, 0.0, 0.5 / look.scale - 0.5 - left], [0.0, 1.0, 0.5 / look.scale - 0.5 - top]])
-    raster[:, :2] /= look.scale  # source pixels -> patch pixels
-    drawn = degradations.draw(steps, rng, _scene(row, raster, patch.shape[:2], per_pixel / look.scale))
-    degraded = look.rgb.copy()
-    degraded[top:bottom, left:right] = degradations.apply(patch, drawn)
-    onto = crops.compose(raster, crops.invert(crops.affine(window, size)))  # pixels of the crop -> of the patch
-    place = {"raster": [left, top, right - left, bottom - top, look.scale],  # the patch, in pixels of the photo read at 1/scale
-             "onto": np.round(onto, 6).tolist()}  # fmt: skip
-    return crops.crop(degraded, window, size, padding, look.scale), [{**record, **place} for record in drawn]
-
-
-def _scene(row: Row, matrix: crops.Matrix, shape: tuple[int, ...], scale: float) -> degradations.Scene:
-    """What degradations may know of the face, in the pixels that `matrix` leads to."""
-    shape = (shape[0], shape[1])
-    if "box" not in row:
-        return degradations.Scene(shape, scale=scale)
-    eyes = crops.transform(matrix, np.array(row["keypoints"][:2], np.float64)).tolist()
-    return degradations.Scene(shape, crops.transform_box(matrix, tuple(row["box"])), (tuple(eyes[0]), tuple(eyes[1])), scale)
