@@ -54,7 +54,9 @@ class BuildReport:
     reused: int  # photos known from an earlier run
     seconds: float
     vanished: int  # photos of the last build that are no longer in the archive
-    shares: tuple[int, int, int]  # percent of train, val and test that were asked for
+    shares: dict[str, int]  # percent of train, val and test that were asked for
+    group_by: str | None  # the rule that was asked for
+    grouped: int  # files whose names it gives a key
     changed: int = 0  # photos of the last build that have changed since
     linked_folders: list[str] = field(default_factory=list)  # links to folders, which are not followed
 
@@ -97,8 +99,7 @@ def build_dataset(
     check_apart(archives, dataset)
     rule = group_rule(recipe.group_by)
     sources, linked = walk(archives)
-    if not sources:
-        raise UsageError(f"{', '.join(map(str, archives))} holds no file: give a folder of photos")
+    check_not_empty(archives, sources)
     with open_for_building(dataset, recipe.to_json(), fresh):
         stager = PhotoStager(recipe, dataset / STATE / "staging")
         info = {"archives": [label for label in labels(archives) if label], "recipe": recipe.to_json(),
@@ -113,7 +114,9 @@ def run(
     dataset: Path, archives: Sequence[Path], jobs: Sequence[Job], work: Work, info: Row, rule: Rule, means: Means
 ) -> BuildReport:
     """Stages every job that is not known yet, then finishes the folder. The caller holds its lock."""
-    start, shares = time.perf_counter(), parse_split(info["recipe"]["split"])
+    start, recipe = time.perf_counter(), info["recipe"]
+    shares = dict(zip(SPLITS, parse_split(recipe["split"]), strict=True))
+    grouped = sum(rule(source.name) is not None for job in jobs for source in job)
     info = {**info, "versions": _versions()}
     made_with = {"versions": info["versions"], "detector": info["detector"], "format": FORMAT_VERSION}
     with Journal(dataset, made_with) as journal:
@@ -135,7 +138,9 @@ def run(
             published, vanished = finish(dataset, journal, info, rule, locator(archives))
             counts = published["counts"]
     reused = sum(map(len, jobs)) - sum(map(len, todo))
-    return BuildReport(dataset, counts, reused, time.perf_counter() - start, vanished, shares, journal.changed)
+    return BuildReport(
+        dataset, counts, reused, time.perf_counter() - start, vanished, shares, recipe["group_by"], grouped, journal.changed
+    )
 
 
 def _results(means: Means, work: Work, todo: Sequence[Job], shared: Sequence[Path]) -> Iterator[tuple[Job, Any]]:
@@ -216,6 +221,8 @@ def _check_recipe(dataset: Path, recipe: Row) -> None:
         held.keys()
     except (OSError, ValueError, AttributeError) as error:
         raise DatasetError(f"{known[0]} is damaged ({error}): add --fresh to build the dataset anew") from error
+    if held.get("made_by") != recipe["made_by"]:
+        raise DatasetError(f"{dataset} was made by photomend {held.get('made_by')}: choose another folder, or add --fresh")
     differing = sorted(name for name in held.keys() | recipe.keys() if held.get(name) != recipe.get(name))
     if differing:
         told = "; ".join(f"{flag(name)} was {_shown(held.get(name))}, is {_shown(recipe.get(name))}" for name in differing)
@@ -231,6 +238,14 @@ def _shown(value: Any) -> str:
     return "not given" if value is None else "off" if value is False else "on" if value is True else str(value)
 
 
+def check_not_empty(archives: Sequence[Path], sources: Sequence[Source]) -> None:
+    """Raises UsageError for an archive without any file: the place where a disk is not mounted looks like that."""
+    held = {source.archive for source in sources}
+    for index, archive in enumerate(archives):
+        if index not in held:
+            raise UsageError(f"{archive} holds no file: give a folder of photos (is its disk mounted?)")
+
+
 def check_apart(archives: Sequence[Path], dataset: Path) -> None:
     """Raises UsageError where one of these folders is, or lies inside, another: an input must not change, nor count twice."""
     check_outside(archives, dataset, f"the dataset {dataset}")
@@ -239,7 +254,10 @@ def check_apart(archives: Sequence[Path], dataset: Path) -> None:
             raise UsageError(f"the archive {archive} lies inside the dataset {dataset}: give another folder for the dataset")
     for archive, other in itertools.permutations(archives, 2):
         if inside(archive, other):
-            raise UsageError(f"the archive {archive} is {other} or lies inside it: give each folder once")
+            same = inside(other, archive)
+            raise UsageError(
+                f"the archive {archive} {'is given twice' if same else f'lies inside {other}'}: give each folder once"
+            )
 
 
 def _versions() -> Row:

@@ -187,8 +187,8 @@ class _Page:
     def _splits(self) -> Iterator[Markup]:
         counts = self.info["counts"]
         yield element("h2", "Splits and groups", id="groups")
-        yield element("p", "Photos of one group are never in different splits: the same content, near-duplicates (mirrored too), "
-                      "and what the grouping rule ties together.")  # fmt: skip
+        yield element("p", "Photos of one group are never in different splits: the same content, near-duplicates (mirrored or "
+                      "turned too), and what the grouping rule ties together.")  # fmt: skip
         yield html.table(
             ("split", "pairs", "groups"), [(name, counts["splits"][name], counts["groups"][name]) for name in SPLITS]
         )

@@ -107,7 +107,7 @@ def _splits(counts: Mapping[str, Any]) -> str:
     rows.append(("all", sum(pairs_.values()), sum(groups.values())))
     return (
         _table(("split", "pairs", "groups"), rows) + "\n\nPhotos of one group are never in different splits: the same content, "
-        "near-duplicates (mirrored too), and what the grouping rule ties together."
+        "near-duplicates (mirrored or turned too), and what the grouping rule ties together."
     )
 
 

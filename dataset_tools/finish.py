@@ -8,6 +8,7 @@ pair moves, and dataset.json, written last, says that all is whole.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,7 +45,8 @@ def finish(dataset: Path, journal: Journal, info: Row, rule: Rule, locate: Calla
     known, vanished = journal.of_before()
     if known and vanished == known:
         raise DatasetError(
-            f"none of the photos of the dataset {dataset} is in this archive: choose another folder, or add --fresh"
+            f"none of the photos of the dataset {dataset} is found here by its name{_named_otherwise(dataset, info)}: "
+            "choose another folder, or add --fresh"
         )
     journal.drop_the_unseen()
     try:
@@ -66,6 +68,18 @@ def finish(dataset: Path, journal: Journal, info: Row, rule: Rule, locate: Calla
     write_report(dataset, info, tables.summary, lambda source: thumbnail(Path(locate(source))), shards.reader(dataset))
     journal.finished = True
     return info, vanished
+
+
+def _named_otherwise(dataset: Path, info: Row) -> str:
+    """Why the names may differ though the photos are the same: only those of several archives begin with the archive's."""
+    try:
+        before = json.loads((dataset / "dataset.json").read_text("utf-8"))["archives"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    if bool(before) == bool(info["archives"]):
+        return ""
+    one = "it was built from one archive, now there are several" if info["archives"] else "it was built from several archives"
+    return f" ({one}: the names of several begin with their folders')"
 
 
 def publish(dataset: Path, tables: Path, info: Row, summary: Summary) -> None:

@@ -1,7 +1,8 @@
 """Which photos must never be apart, and the split of each group.
 
-A group is a connected component of: the same content, near-duplicates by perceptual hash (mirrored, or cut by up to 5 % a side,
-too), the same --group-by key. Its key is the smallest SHA-256 in it when it was first built; its split is a hash of (seed, key).
+A group is a connected component of: the same content, near-duplicates by perceptual hash (mirrored, turned by
+quarters, or cut by up to 5 % a side, too), the same --group-by key. Its key is the smallest SHA-256 in it when it was first
+built; its split is a hash of (seed, key).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which of many perceptual hashes are near: fast, in bounded memory, and the same whatever the order.
 
-Two hashes are near where, for one of them and one of the 49 views of the other, mirrored or not, at most NEAR_BITS of 255 signs
-differ and all 20 signs of one of six bands agree. The bands are what makes the search fast: hashes are looked up by them, in six
-tables, and only what agrees in one is compared in full.
+Two hashes are near where, for one of them and one of the 49 views of the other, mirrored or turned by quarters or not, at most
+NEAR_BITS of 255 signs differ and all 20 signs of one of six bands agree. The bands are what makes the search fast: hashes are
+looked up by them, in six tables, and only what agrees in one is compared in full.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ AT_ONCE = 256  # hashes whose views are looked up together: 50 KB each
 COMPARED = 2_000_000  # pairs that are compared together: 100 bytes each
 
 Words = NDArray[np.uint64]  # (..., 4): 255 signs
+# (with rows and columns exchanged?, what is done then): as it is, mirrored, turned by 180, 90 and 270 degrees
+ALIKE = ((False, np.uint64(0)), (False, prints.MIRROR))
+TURNED = ((False, prints.MIRROR ^ prints.FLIP), (True, prints.MIRROR), (True, prints.FLIP))
 Indices = NDArray[np.int64]
 
 
@@ -67,23 +70,24 @@ class Prints:
         """(N, 4), a view of what is held."""
         return np.frombuffer(self._signs, np.uint64).reshape(-1, 4)
 
-    def views(self, wanted: Iterable[int]) -> Words:
-        """(M, 49, 4): the views of those hashes."""
+    def views(self, wanted: Iterable[int], exchanged: bool = False) -> Words:
+        """(M, 49, 4): the views of those hashes; `exchanged`: of the images with rows and columns exchanged."""
         raw = bytearray()
         for number in wanted:
             self._codes.seek(number * prints.LENGTH)
             raw += self._codes.read(prints.LENGTH)
         self._codes.seek(0, 2)
-        return prints.views(np.frombuffer(raw, np.uint8).reshape(-1, prints.LENGTH))
+        codes = np.frombuffer(raw, np.uint8).reshape(-1, prints.LENGTH)
+        return prints.views(prints.transposed(codes) if exchanged else codes)
 
     def near_to(self, one: int, others: Indices) -> NDArray[np.bool_]:
-        """Whether each of `others` (M,) is near to hash `one`."""
+        """Whether each of `others` (M,) is near to hash `one`, mirrored or not, but not turned."""
         near = np.zeros(len(others), bool)
         ours, full = self.views([one])[0], self.signs[one]
         for start in range(0, len(others), AT_ONCE):
             part = others[start : start + AT_ONCE]
             theirs, fulls = self.views(part.tolist()), self.signs[part][:, None]
-            for mirror in (np.uint64(0), prints.MIRROR):
+            for _, mirror in ALIKE:
                 near[start : start + AT_ONCE] |= (agree(theirs ^ mirror, full) | agree(ours ^ mirror, fulls)).any(1)
         return near
 
@@ -102,11 +106,11 @@ def pairs(held: Prints, rooms: Indices | None = None) -> Iterator[tuple[Indices,
         asked = start + np.flatnonzero(rooms[start : start + AT_ONCE] >= 0)
         if not len(asked):
             continue
-        views = held.views(asked.tolist()).reshape(-1, 4)
+        views = [held.views(asked.tolist(), exchanged).reshape(-1, 4) for exchanged in (False, True)]
         owner = np.repeat(asked, prints.VIEWS)
-        for mirrored in (views, views ^ prints.MIRROR):
+        for exchanged, change in (*ALIKE, *TURNED):
             for table in tables:
-                yield from table.near(mirrored, owner)
+                yield from table.near(views[exchanged] ^ change, owner)
 
 
 def neighbours(held: Prints) -> Iterator[tuple[Indices, Indices]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ import numpy as np
 
 from dataset_tools import image_io
 from dataset_tools.archive import Source, group_rule, labels, sha256, walk
-from dataset_tools.build import BuildReport, Means, check_apart, open_for_building, remembered_license, run
-from dataset_tools.errors import OutputError, UsageError
+from dataset_tools.build import BuildReport, Means, check_apart, check_not_empty, open_for_building, remembered_license, run
+from dataset_tools.errors import DatasetError, OutputError, UsageError
 from dataset_tools.groups import parse_split
-from dataset_tools.manifest import STATE, Row, crop_row, photo_row
+from dataset_tools.manifest import STATE, Row, crop_row, is_dataset, photo_row
 from dataset_tools.recipe import check_size
 from dataset_tools.staging import failed, read_source, store_pair
 
@@ -60,17 +61,28 @@ def pair_dataset(
     check_apart((a_folder, b_folder), dataset)
     rule = group_rule(recipe.group_by, f"{labels((a_folder, b_folder))[1]}/")  # the path inside B_DIR decides
     sources, linked = walk((a_folder, b_folder))
+    check_not_empty((a_folder, b_folder), sources)
     by_key: dict[bytes, list[Source]] = defaultdict(list)
     for source in sources:
         by_key[_without_suffix(source.relative)].append(source)
     jobs = [tuple(by_key[key]) for key in sorted(by_key)]
     with open_for_building(dataset, recipe.to_json(), fresh):
+        _check_sides(dataset, (a_folder, b_folder))
         stager = PairStager(recipe.size, recipe.resize, dataset / STATE / "staging")
         info = {"archives": labels((a_folder, b_folder)), "recipe": recipe.to_json(), "size": recipe.size,
                 "seed": recipe.seed, "detector": None, "license": remembered_license(dataset, license)}  # fmt: skip
         report = run(dataset, (a_folder, b_folder), jobs, stager, info, rule, Means(**means))
     report.linked_folders = linked
     return report
+
+
+def _check_sides(dataset: Path, folders: tuple[Path, Path]) -> None:
+    """Raises DatasetError where the inputs of the dataset that is there are the originals now."""
+    if is_dataset(dataset):
+        held, now = json.loads((dataset / "dataset.json").read_text("utf-8")).get("archives"), labels(folders)
+        if held != now and held == now[::-1]:
+            raise DatasetError(f"in the dataset {dataset} the inputs A come from {held[0]} and the originals B from {held[1]}: "
+                               "give the folders in that order, choose another dataset, or add --fresh")  # fmt: skip
 
 
 def _without_suffix(relative: bytes) -> bytes:

@@ -86,6 +86,11 @@ def views(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return _words(cut.reshape(-1, USED * USED)).reshape(len(codes), VIEWS, 4)
 
 
+def transposed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, 324) uint8: the hashes that N images would have with rows and columns exchanged."""
+    return np.ascontiguousarray(codes.reshape(-1, HELD, HELD).transpose(0, 2, 1)).reshape(-1, LENGTH)
+
+
 def _words(bits: NDArray[Any]) -> NDArray[np.uint64]:
     """(N, 256) of 0 and 1, row by row of frequencies -> (N, 4) uint64 in the order of `BITS`."""
     packed = np.packbits(np.take(bits, BITS, axis=1) & _COUNTED, axis=1, bitorder="little")
@@ -118,5 +123,6 @@ BITS = _order()
 _COUNTED = (BITS != 0).astype(np.uint8)
 _CUT = _cuts()
 _SIZES = np.array([round(8 * 2 ** ((step + 0.5 - 4) / _STEPS)) * sign for sign in (-1, 1) for step in range(32)], np.float64)
-# XOR with it mirrors an image: its odd frequencies across change their signs.
+# XOR with it mirrors an image, or turns it upside down: its odd frequencies across, or downwards, change their signs.
 MIRROR: NDArray[np.uint64] = np.packbits((_COLUMNS[BITS] % 2).astype(np.uint8), bitorder="little").view("<u8").astype(np.uint64)
+FLIP: NDArray[np.uint64] = np.packbits((_ROWS[BITS] % 2).astype(np.uint8), bitorder="little").view("<u8").astype(np.uint64)

@@ -102,6 +102,21 @@ def test_what_does_nothing_is_told(write_photos, tmp_path: Path, capsys: pytest.
     said = capsys.readouterr().err
     assert "note: --tiles does nothing without --crop tiles\n" in said
     assert "note: --align and --min-face does nothing without --crop faces\n" in said
+    assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD]) == 0  # so leaving them away is no other recipe
+
+
+def test_an_unchanged_build_says_what_the_first_one_said(
+    write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = write_photos({f"{number}.png": number for number in range(9)})
+    told = []
+    for _ in range(2):
+        assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD, "--split", "90/10/0", "--group-by", "Folder"]) == 0
+        captured = capsys.readouterr()
+        told.append((captured.out.splitlines()[:-1], [line for line in captured.err.splitlines() if line.startswith("note:")]))
+    assert told[0] == told[1]
+    assert told[0][0][-3].startswith("train: ")
+    assert "note: --group-by 'Folder' matches no photo (do you mean folder?): nothing is tied together by it" in told[0][1]
 
 
 def test_the_licence_is_remembered(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from dataset_tools import image_io, pairs
-from dataset_tools.errors import UsageError
+from dataset_tools.build import build_dataset
+from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.manifest import read_rows
 from dataset_tools.pair import PairRecipe, pair_dataset
+from dataset_tools.recipe import Recipe
 from dataset_tools.verify import verify_dataset
 from tests.builds import hide
 from tests.conftest import textured
@@ -90,6 +92,20 @@ def test_a_side_that_cannot_be_read_at_present_keeps_its_pairs(
     monkeypatch.undo()
     report = pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=0)
     assert (report.vanished, report.counts["faces"]["kept"], report.counts["files"]) == (0, 3, 6)
+
+
+def test_sides_that_are_exchanged_are_refused(write_photos, tmp_path: Path) -> None:
+    a, b = write_photos({"1.png": 1}, "in", 64, 64), write_photos({"1.png": 2}, "out", 64, 64)
+    pair_dataset(a, b, tmp_path / "ds", RECIPE, workers=0)
+    with pytest.raises(
+        DatasetError, match="the inputs A come from in and the originals B from out: give the folders in that order"
+    ):
+        pair_dataset(b, a, tmp_path / "ds", RECIPE, workers=0)
+    with pytest.raises(DatasetError, match="was made by photomend pair: choose another folder"):
+        build_dataset([b], tmp_path / "ds", Recipe(size=64, crop="center"), workers=0)
+    assert verify_dataset(tmp_path / "ds", [a, b]) == []
+    pair_dataset(b, a, tmp_path / "ds", RECIPE, workers=0, fresh=True)
+    assert verify_dataset(tmp_path / "ds", [b, a]) == []
 
 
 def test_resize(write_photos, tmp_path: Path) -> None:

@@ -97,8 +97,12 @@ def test_an_archive_that_cannot_be_listed_at_present_keeps_its_photos(
 def test_archives_that_hold_one_another(write_photos, tmp_path: Path) -> None:
     archive = write_photos({"x/1.png": 1, "2.png": 2})
     (tmp_path / "link").symlink_to(archive / "x")
-    for twice in ([archive, archive], [archive, archive / "x"], [tmp_path / "link", archive]):
-        with pytest.raises(UsageError, match="or lies inside it: give each folder once"):
+    for twice, line in (
+        ([archive, archive], "is given twice"),
+        ([archive, archive / "x"], "lies inside"),
+        ([tmp_path / "link", archive], "lies inside"),
+    ):
+        with pytest.raises(UsageError, match=f"{line}.*: give each folder once"):
             build_dataset(twice, tmp_path / "ds", PLAIN, workers=0)
     assert not (tmp_path / "ds").exists()
 
@@ -151,3 +155,24 @@ def test_a_run_that_loses_a_job_is_no_finished_run(write_photos, tmp_path: Path,
     monkeypatch.undo()
     assert build_dataset([archive], tmp_path / "ds", PLAIN, workers=0).reused == 3
     assert len(walk([archive])[0]) == 4
+
+
+def test_an_archive_without_files_is_a_disk_that_is_not_mounted(write_photos, tmp_path: Path) -> None:
+    a, b = write_photos({"1.png": 1}, "a"), write_photos({"2.png": 2}, "b")
+    build_dataset([a, b], tmp_path / "ds", PLAIN, workers=0)
+    before = published(tmp_path / "ds")
+    (b / "2.png").rename(tmp_path / "2.png")
+    with pytest.raises(UsageError, match=r"b holds no file: give a folder of photos \(is its disk mounted\?\)"):
+        build_dataset([a, b], tmp_path / "ds", PLAIN, workers=0)
+    assert published(tmp_path / "ds") == before
+
+
+def test_one_archive_and_then_several(write_photos, tmp_path: Path) -> None:
+    a, b = write_photos({"1.png": 1}, "a"), write_photos({"2.png": 2}, "b")
+    build_dataset([a], tmp_path / "ds", PLAIN, workers=0)
+    with pytest.raises(DatasetError, match=r"it was built from one archive, now there are several: the names of several begin"):
+        build_dataset([a, b], tmp_path / "ds", PLAIN, workers=0)
+    build_dataset([a, b], tmp_path / "ds", PLAIN, workers=0, fresh=True)
+    with pytest.raises(DatasetError, match=r"it was built from several archives: the names of several begin"):
+        build_dataset([b], tmp_path / "ds", PLAIN, workers=0)
+    assert verify_dataset(tmp_path / "ds", [a, b]) == []

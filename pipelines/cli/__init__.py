@@ -12,6 +12,7 @@ import click
 from dataset_tools.errors import PhotomendError, from_import_error, output_error
 
 COMMANDS = ("demo", "preview", "build", "pair", "verify", "train", "evaluate", "restore")
+KEEP_NOTHING = ("preview", "verify", "evaluate")
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -62,7 +63,12 @@ def run(arguments: list[str]) -> int:
     except PhotomendError as error:
         return _fail(error)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("photomend: stopped; what was finished is kept, and the same command goes on from there", err=True)
+        kept = (
+            ""
+            if arguments[:1] and arguments[0] in KEEP_NOTHING
+            else "; what was finished is kept, and the same command goes on from there"
+        )
+        click.echo(f"photomend: stopped{kept}", err=True)
         return INTERRUPTED[stopped_by[0]]
     except BrokenPipeError:
         sys.stderr.close()

@@ -86,15 +86,16 @@ degrade_options = _together(
 
 
 def tell_unused(options: dict[str, Any]) -> None:
-    """Says which of the crop's options were given though they do nothing for this --crop."""
-    from dataset_tools.recipe import OF_CROP
+    """Says which of the crop's options were given though they do nothing for this --crop, and forgets them."""
+    from dataset_tools.recipe import OF_CROP, Recipe
 
     context = click.get_current_context()
     for crop, names in OF_CROP.items():
         given = [name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
         if given and options["crop"] != crop:
             told = " and ".join("--" + name.replace("_", "-") for name in given)
-            click.echo(f"note: {told} does nothing without --crop {crop}", err=True)
+            _note(f"{told} does nothing without --crop {crop}")
+            options.update({name: Recipe.__dataclass_fields__[name].default for name in given})
 
 
 def chosen_degradations(degrade: tuple[str, ...], recipe_file: str | None) -> tuple[str, ...]:
@@ -123,16 +124,19 @@ def tell(report: BuildReport, as_json: bool) -> None:
     for reason, number in counts["reasons"].items():
         kind, _, word = reason.partition(":")
         click.echo(f"  {kind} {word}: {number} ({describe(word).remedy})")
-    for split, number in counts["splits"].items():
-        click.echo(f"{split}: {several(number, 'pair')} in {several(counts['groups'][split], 'group')}")
+    for split in report.shares:
+        click.echo(f"{split}: {several(counts['splits'][split], 'pair')} in {several(counts['groups'][split], 'group')}")
     _tell_shares(report)
     if report.linked_folders:
         first = printable(report.linked_folders[0])
         _note(f"{several(len(report.linked_folders), 'link')} to folders not followed, such as {first}")
+    if report.group_by and not report.grouped:
+        meant = " (do you mean folder?)" if report.group_by.lower().startswith("folder") else ""
+        _note(f"--group-by {report.group_by!r} matches no photo{meant}: nothing is tied together by it")
     if report.passing:
         _note(f"{several(report.passing, 'photo')} could not be read or finished this time; the same command tries again")
     if report.changed:
-        _note(f"{several(report.changed, 'photo')} changed since the last build; their pairs were made again")
+        _note(f"{several(report.changed, 'photo')} changed since the last build, and worked on again")
     if report.vanished:
         _note(f"{several(report.vanished, 'photo')} of the last build gone from the archive; their pairs were removed")
     worked = counts["files"] - report.reused
@@ -156,16 +160,15 @@ def _note(text: str) -> None:
 def _tell_shares(report: BuildReport) -> None:
     """Notes splits that got nothing though a share was asked for, or else shares that are far from those asked for."""
     pairs, groups = report.counts["splits"], sum(report.counts["groups"].values())
-    asked = dict(zip(pairs, report.shares, strict=True))
-    empty = [split for split, number in pairs.items() if asked[split] and not number]
+    empty = [split for split, share in report.shares.items() if share and not pairs[split]]
     total = sum(pairs.values())
     if not total:
         _note("no pair was made: report.html in the dataset shows why")
     elif empty:
-        _note(f"{' and '.join(empty)} got no pair, since there are only {several(groups, 'group')} to share out: "
-              "add photos, change --split or --seed, or group less")  # fmt: skip
-    elif any(abs(100 * number / total - asked[split]) > 10 for split, number in pairs.items()):
-        shares = "/".join(f"{100 * number / total:.0f}" for number in pairs.values())
+        there = f"there {'is' if groups == 1 else 'are'} only {several(groups, 'group')} to share out"
+        _note(f"{' and '.join(empty)} got no pair, since {there}: add photos, change --split or --seed, or group less")
+    elif any(abs(100 * pairs[split] / total - share) > 10 for split, share in report.shares.items()):
+        shares = "/".join(f"{100 * pairs[split] / total:.0f}" for split in report.shares)
         _note(f"the pairs are shared out {shares}: groups stay whole, and a hash places each; more groups come nearer to --split")
 
 
