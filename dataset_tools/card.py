@@ -41,6 +41,7 @@ def card_text(info: Mapping[str, Any], summary: Summary) -> str:
         _reasons(summary, recipe),
         _histogram("Size of the faces", "longer side of the face's box, in pixels of the photo", summary.face_size),
         _histogram("Enlargement", "from the photo to the pair; above 1 pixels are made up", summary.enlargement),
+        "## How to load it\n\n" + _loading(info) if any(counts["splits"].values()) else "",
         "## How it was made\n\n" + _made(info, summary),
         "## What is not known\n\n" + _unknown(info),
     ]
@@ -130,6 +131,28 @@ def _reasons(summary: Summary, recipe: Mapping[str, Any]) -> str:
         limit = reasons.limit(reason, recipe)
         rows.append((kind, status, f"`{word}`", number, f"{reason.meaning} {reason.remedy}{f' ({limit})' if limit else ''}"))
     return _table(("of", "status", "reason", "count", "what it means"), rows) if rows else ""
+
+
+def _loading(info: Mapping[str, Any]) -> str:
+    """With photomend, and with the libraries that people use."""
+    split = next(split for split in SPLITS if info["counts"]["splits"][split])
+    if info["recipe"].get("format") == "webdataset":
+        code = f"""import glob, webdataset
+rows = webdataset.WebDataset(sorted(glob.glob("DATASET/{split}/*.tar")), shardshuffle=False).decode("pil")
+# each has "png", the pair A|B, and "json", what is known of it"""
+    else:
+        code = f"""from datasets import load_dataset
+rows = load_dataset("DATASET", split="{_HUGGING_FACE_SPLITS.get(split, split)}")
+# each has "image", the pair A|B, and what is known of it"""
+    size = info["size"]
+    return f"""```python
+{code}
+
+from pathlib import Path
+from dataset_tools.manifest import open_dataset
+pairs = open_dataset(Path("DATASET")).pairs("{split}")  # photomend's own; pairs[0].read() is the file's bytes
+```
+A is `image.crop((0, 0, {size}, {size}))`, B is `image.crop(({size}, 0, {2 * size}, {size}))`."""
 
 
 def _histogram(title: str, what: str, histogram: Histogram) -> str:

@@ -38,10 +38,7 @@ def finish(dataset: Path, journal: Journal, info: Row, rule: Rule, locate: Calla
         DatasetError: nothing of what was published here is in the archive. UsageError: no image at all. OutputError.
     """
     before = PublishedBefore(dataset)
-    try:
-        journal.remember(before.rows())
-    except DatasetError as error:
-        raise DatasetError(f"{error}, with --fresh") from error
+    journal.remember(before.rows())
     known, vanished = journal.of_before()
     if known and vanished == known:
         raise DatasetError(

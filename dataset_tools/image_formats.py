@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif")
 )
+# Images that are not read, of formats whose content does not tell them from other files
+UNREAD_SUFFIXES = frozenset((".tga", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".sgi", ".dds", ".icns", ".dng", ".svg"))
+APPLE_DOUBLE = b"\x00\x05\x16\x07"  # how the ._NAME begins that macOS leaves beside a file on other disks
 HEAD_BYTES = 64  # enough for `sniff`
 
 _BEGINNINGS = re.compile(

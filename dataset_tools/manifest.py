@@ -142,9 +142,9 @@ def read_rows(manifest: Path) -> Iterator[Row]:
                 try:
                     yield json.loads(line)
                 except ValueError as error:
-                    raise DatasetError(f"{manifest}, line {number} is not JSON: build the dataset again") from error
+                    raise DatasetError(f"{manifest}, line {number} is not JSON: build it anew, with --fresh") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {manifest} ({error}): build the dataset again") from error
+        raise DatasetError(f"cannot read {manifest} ({error}): build it anew, with --fresh") from error
 
 
 class Dataset:
@@ -198,7 +198,9 @@ def _open_ours(folder: Path) -> Dataset:
                 known = (row["pair_sha256"], row["degradations"], row["source"], row["pair"])
                 pairs[row["split"]].append(PairRow(path, *known, start, length))
         except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"{folder}/manifest.jsonl, line {number} is damaged ({error}): build the dataset again") from error
+            raise DatasetError(
+                f"{folder}/manifest.jsonl, line {number} is damaged ({error}): build it anew, with --fresh"
+            ) from error
     return Dataset(folder, info, pairs, info["manifest_sha256"], "AtoB")
 
 

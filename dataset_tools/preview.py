@@ -31,7 +31,7 @@ class Preview:
     """What a preview shows. `rows`: of all photos that were looked at, as a build would write them before grouping."""
 
     rows: list[Row]
-    shown: int  # photos on the sheet
+    shown: list[str]  # names of the photos on the sheet, whose font has no letters but the plain ones
 
 
 def write_preview(archives: Sequence[Path], output: Path, recipe: Recipe, count: int = 6) -> Preview:
@@ -61,6 +61,8 @@ def write_preview(archives: Sequence[Path], output: Path, recipe: Recipe, count:
             if len(good) == count or len(good) + len(other) == LOOKS * count:
                 break
     shown = [*good, *other][:count]
+    for number, line in enumerate(shown, 1):
+        line.captions[0][0] = f"{number}. {line.name}"
     if not shown:
         raise UsageError(f"{', '.join(map(str, archives))} holds no photo that can be read: give a folder of photos")
     sheet = sheets.grid(
@@ -70,23 +72,24 @@ def write_preview(archives: Sequence[Path], output: Path, recipe: Recipe, count:
         header=" · ".join(recipe.degrade),
     )
     files.replace_bytes(output, image_io.encode_png(sheet, xmp=MARK))
-    return Preview(rows, len(shown))
+    return Preview(rows, [line.name for line in shown])
 
 
 @dataclass
 class _Line:
     """One photo of the sheet: a row of images for each of its crops, and the words below them."""
 
+    name: str
     images: list[list[NDArray[np.uint8] | None]]
     captions: list[list[str]]
 
 
 def _line(source: Source, rows: Sequence[Row], size: int, staging: Path) -> _Line:
     photo, *found = rows
-    line = _Line([], [])
+    line = _Line(source.name, [], [])
     for number, row in enumerate(found or [photo]):  # the photo itself once is enough
         line.images.append([None if number else _with_windows(source, found, size), *_halves(staging, row)])
-        line.captions.append(["" if number else source.name, _told(row)])
+        line.captions.append(["", _told(row)])
     return line
 
 

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from dataset_tools import crops, files, image_io, pairs
 from dataset_tools.archive import Source, sha256
 from dataset_tools.degrade_crop import Look, degrade
-from dataset_tools.errors import NotAnImage, PhotoError, PhotomendError, TooLarge, Unreadable
+from dataset_tools.errors import NotAnImage, PhotoError, PhotomendError, TooLarge, Unreadable, UnsupportedFormat
 from dataset_tools.groups import perceptual_hash
+from dataset_tools.image_formats import APPLE_DOUBLE, UNREAD_SUFFIXES
 from dataset_tools.manifest import Row, crop_row, photo_row
 from dataset_tools.recipe import SURE, Recipe
 
@@ -35,7 +36,8 @@ def read_source(source: Source) -> bytes | None:
     Raises:
         PhotoError: it claims to be a photo and cannot be read, or is none.
     """
-    claims = os.path.splitext(source.path)[1].lower() in image_io.SUFFIXES
+    suffix = os.path.splitext(source.path)[1].lower()
+    claims = suffix in image_io.SUFFIXES
     refusal = Unreadable(f"{source.name} cannot be opened: a dangling link, no regular file, or a folder without permission")
     if not source.regular:
         if claims or _hidden_folder(source.path):
@@ -48,7 +50,9 @@ def read_source(source: Source) -> bytes | None:
                 raise refusal
             head = handle.read(image_io.HEAD_BYTES)
             if image_io.sniff(head) is None and (head or not claims):
-                if claims:
+                if suffix in UNREAD_SUFFIXES:
+                    raise UnsupportedFormat(f"{source.name} is an image of a kind that is not read: convert it to PNG or JPEG")
+                if claims and not head.startswith(APPLE_DOUBLE):
                     raise NotAnImage(f"{source.name} is called a photo, and is none")
                 return None
             if status.st_size > image_io.MAX_BYTES:

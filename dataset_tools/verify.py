@@ -16,6 +16,7 @@ import numpy as np
 
 from dataset_tools import files, image_io, pairs, shards
 from dataset_tools.archive import decode_name, group_rule, labels, sha256
+from dataset_tools.card import PICTURE
 from dataset_tools.errors import PhotomendError, UsageError
 from dataset_tools.groups import SPLITS, parse_split, perceptual_hash, split_of
 from dataset_tools.manifest import Row, Tally, metadata_line, open_dataset, read_rows
@@ -41,6 +42,11 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
     info = open_dataset(folder).info
     if info is None:
         return [f"{folder} holds pairs, but no dataset.json: only datasets made by photomend can be verified"]
+    expected = info.get("archives") or [""]
+    if archives and (len(archives) != len(expected) or (len(archives) > 1 and labels(archives) != expected)):
+        names = f" ({', '.join(expected)})" if expected != [""] else ""
+        raise UsageError(f"{folder} was built from {len(expected)} folders{names}: give each with --archive, in this order"
+                         if len(expected) > 1 else f"{folder} was built from one archive: give one --archive")  # fmt: skip
     problems: list[str] = []
 
     def rows() -> Iterator[Row]:
@@ -51,7 +57,7 @@ def verify_dataset(folder: Path, archives: Sequence[Path] = ()) -> list[str]:
               _sources(rows(), archives) if archives else ())  # fmt: skip
     for check in checks:
         try:
-            problems += check
+            problems += map(image_io.printable, check)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             problems.append(f"manifest.jsonl or dataset.json is damaged ({type(error).__name__}: {error})")
     return problems
@@ -66,7 +72,7 @@ def _tables(folder: Path, info: Row, rows: Iterable[Row]) -> Iterator[str]:
         if row["kind"] != "photo" and row["split"]:
             metadata[row["split"]].update(metadata_line(row).encode("utf-8"))
     if manifest.hexdigest() != info["manifest_sha256"]:
-        yield "manifest.jsonl is not the one that dataset.json was written for"
+        yield "manifest.jsonl is not the one that dataset.json was written for: add --fresh to the build, to make it anew"
     told, real = info["counts"], tally.counts(info["counts"]["files"])
     for name in real:
         if told.get(name) != real[name]:
@@ -76,7 +82,10 @@ def _tables(folder: Path, info: Row, rows: Iterable[Row]) -> Iterator[str]:
     for split, digest in metadata.items():
         path = folder / split / "metadata.jsonl"
         if not path.exists() or sha256(path.read_bytes()) != digest.hexdigest():
-            yield f"{split}/metadata.jsonl does not follow from the manifest"
+            yield f"{split}/metadata.jsonl does not follow from the manifest: delete it and run the build again"
+    for name in ("README.md", "report.html", *((PICTURE,) if real["faces"]["kept"] else ())):
+        if not (folder / name).exists():
+            yield f"{name} is missing: run the build again"
 
 
 def _splits(info: Row, rows: Iterable[Row]) -> Iterator[str]:
@@ -153,7 +162,9 @@ def _files(folder: Path, size: int, rows: Iterable[Row]) -> Iterator[str]:
         if text := perceptual_hash(pairs.split(rgb)[1]):
             held.add(text)
             names.append(name)
-    yield from (f"{name} is not in the manifest" for name in sorted(present) if not shards.is_shard(name))
+    yield from (
+        f"{name} is not in the manifest: remove it, no build made it" for name in sorted(present) if not shards.is_shard(name)
+    )
     yield from _leaks(held, names)
 
 
@@ -182,6 +193,6 @@ def _sources(rows: Iterable[Row], archives: Sequence[Path]) -> Iterator[str]:
         try:
             with open(path, "rb") as handle:
                 if sha256(handle.read()) != row["sha256"]:
-                    yield f"{row['source']} has changed since the build"
+                    yield f"{row['source']} has changed since the build: run it again"
         except OSError as error:
-            yield f"{row['source']} cannot be read any more: {error.strerror}"
+            yield f"{row['source']} cannot be read any more ({error.strerror}): a build without it removes its pairs"

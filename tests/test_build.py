@@ -59,6 +59,8 @@ def test_every_file_is_accounted_for(write_photos, tmp_path: Path) -> None:
     (archive / "notes.txt").write_text("no photo")
     (archive / "text.jpg").write_text("no photo, but it claims to be one")
     (archive / "empty.png").touch()
+    (archive / "._a.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")  # what macOS leaves beside a.png
+    (archive / "old.tga").write_bytes(b"\0\0\2" + bytes(15))
     cut = (archive / "a.png").read_bytes()
     (archive / "cut.png").write_bytes(cut[: len(cut) // 2])
     (archive / "png.jpg").write_bytes((archive / "b.png").read_bytes())
@@ -68,14 +70,14 @@ def test_every_file_is_accounted_for(write_photos, tmp_path: Path) -> None:
     shutil.copyfile(archive / "a.png", strange)
     report = build_dataset([archive], tmp_path / "ds", CENTER, workers=0)
     counts = report.counts
-    assert (counts["files"], counts["not_images"]) == (10, 1)
-    assert counts["photos"] == {"all": 9, "kept": 4, "rejected": 1, "failed": 4}
+    assert (counts["files"], counts["not_images"]) == (12, 2)
+    assert counts["photos"] == {"all": 10, "kept": 4, "rejected": 1, "failed": 5}
     assert counts["faces"] == {"all": 5, "kept": 4, "rejected": 1}
     status = {row["source"]: (row["status"], row["reason"]) for row in rows_of(tmp_path / "ds") if row["kind"] == "photo"}
     assert status == {
         "a.png": ("kept", None), "b.png": ("kept", None), "png.jpg": ("kept", None), "%FF%FE.png": ("kept", None),
         "tiny.png": ("rejected", "no_crop_kept"), "text.jpg": ("failed", "not_an_image"), "empty.png": ("failed", "empty"),
-        "cut.png": ("failed", "truncated"), "gone.jpg": ("failed", "unreadable"),
+        "cut.png": ("failed", "truncated"), "gone.jpg": ("failed", "unreadable"), "old.tga": ("failed", "unsupported_format"),
     }  # fmt: skip
     assert [row["reason"] for row in rows_of(tmp_path / "ds") if row["source"] == "tiny.png"] == ["no_crop_kept", "too_small"]
     assert verify_dataset(tmp_path / "ds", [archive]) == []

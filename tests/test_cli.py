@@ -152,7 +152,9 @@ def test_verify_says_what_is_wrong(write_photos, tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out == f"{tmp_path}/ds: all is well\n"
     (archive / "a.png").unlink()
     assert run(["verify", str(tmp_path / "ds"), "--archive", str(archive)]) == 1
-    assert capsys.readouterr().out == "a.png cannot be read any more: No such file or directory\n"
+    assert capsys.readouterr().out == (
+        "a.png cannot be read any more (No such file or directory): a build without it removes its pairs\n"
+    )
 
 
 WRONG = {

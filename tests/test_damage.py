@@ -374,12 +374,12 @@ def test_what_a_later_build_costs_and_says(write_photos, tmp_path: Path) -> None
         (archive / name).unlink()
     result, said = told(*line)
     assert (result["reused"], result["counts"]["files"]) == (45, 47)
-    assert "note: 3 photos of the last build are gone from the archive; their pairs were removed" in said
-    assert "note: 2 photos have changed since the last build; their pairs were made again" in said
+    assert "note: 3 photos of the last build were no longer in the archive; their pairs were removed" in said
+    assert "note: 2 photos changed since the last build, and were worked on again" in said
     kept = published(tmp_path / "ds")
     refused = photomend("build", "--size", 32, "--crop", "center", archive, tmp_path / "ds")
     assert (refused.code, published(tmp_path / "ds")) == (1, kept)
-    assert "was made with another recipe (size was 64, now 32): choose another folder, or add --fresh" in refused.said
+    assert "was made with another recipe (--size was 64, is 32): choose another folder, or add --fresh" in refused.said
     check_output(refused.said)
 
 

@@ -58,7 +58,7 @@ def test_a_missing_a_cut_and_an_unknown_pair(built: Path) -> None:
     shutil.copy(pairs_here[2], built / "train" / "stranger.png")
     found = verify_dataset(built)
     assert f"train/{pairs_here[0].name} is missing: run the build again" in found
-    assert "train/stranger.png is not in the manifest" in found
+    assert "train/stranger.png is not in the manifest: remove it, no build made it" in found
     assert [line.partition(":")[0] for line in found if pairs_here[1].name in line] == [
         f"train/{pairs_here[1].name} is not what was built (its hash differs)"
     ]
@@ -105,7 +105,7 @@ def test_an_edited_manifest(built: Path) -> None:
     lines = (built / "manifest.jsonl").read_bytes().splitlines(keepends=True)
     (built / "manifest.jsonl").write_bytes(b"".join(lines[:-1]))
     found = verify_dataset(built)
-    assert "manifest.jsonl is not the one that dataset.json was written for" in found
+    assert "manifest.jsonl is not the one that dataset.json was written for: add --fresh to the build, to make it anew" in found
     assert any(line.startswith("dataset.json counts faces as") for line in found)
 
 
@@ -252,8 +252,8 @@ def test_a_changed_and_a_vanished_photo(built: Path, tmp_path: Path) -> None:
     image_io.write(archive / "3.png", textured(99), "PNG")
     (archive / "4.png").unlink()
     assert verify_dataset(built, [archive]) == [
-        "3.png has changed since the build",
-        "4.png cannot be read any more: No such file or directory",
+        "3.png has changed since the build: run it again",
+        "4.png cannot be read any more (No such file or directory): a build without it removes its pairs",
     ]
 
 
@@ -266,14 +266,14 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
 
 def test_a_manifest_that_leads_out_of_the_folder(built: Path) -> None:
     edit(built, lambda rows: next(row for row in rows if row.get("pair")).update(pair="../d/evil.png"))
-    with pytest.raises(DatasetError, match=r"is damaged \(\.\./d/evil\.png is no name of a pair\): build the dataset again"):
+    with pytest.raises(DatasetError, match=r"is damaged \(\.\./d/evil\.png is no name of a pair\): build it anew, with --fresh"):
         verify_dataset(built)
 
 
 def test_damage_is_told_and_not_a_traceback(built: Path) -> None:
     with open(built / "train" / "metadata.jsonl", "ab") as handle:
         handle.write(b"\xff")
-    assert verify_dataset(built) == ["train/metadata.jsonl does not follow from the manifest"]
+    assert verify_dataset(built) == ["train/metadata.jsonl does not follow from the manifest: delete it and run the build again"]
     info = json.loads((built / "dataset.json").read_text())
     del info["counts"]
     (built / "dataset.json").write_text(json.dumps(info))

@@ -129,16 +129,19 @@ def tell(report: BuildReport, as_json: bool) -> None:
     _tell_shares(report)
     if report.linked_folders:
         first = printable(report.linked_folders[0])
-        _note(f"{several(len(report.linked_folders), 'link')} to folders not followed, such as {first}")
+        _note(
+            f"{several(len(report.linked_folders), 'link')} to folders {_were(len(report.linked_folders))} not followed, such as {first}"
+        )
     if report.group_by and not report.grouped:
         meant = " (do you mean folder?)" if report.group_by.lower().startswith("folder") else ""
         _note(f"--group-by {report.group_by!r} matches no photo{meant}: nothing is tied together by it")
     if report.passing:
         _note(f"{several(report.passing, 'photo')} could not be read or finished this time; the same command tries again")
     if report.changed:
-        _note(f"{several(report.changed, 'photo')} changed since the last build, and worked on again")
+        _note(f"{several(report.changed, 'photo')} changed since the last build, and {_were(report.changed)} worked on again")
     if report.vanished:
-        _note(f"{several(report.vanished, 'photo')} of the last build gone from the archive; their pairs were removed")
+        vanished = several(report.vanished, "photo")
+        _note(f"{vanished} of the last build {_were(report.vanished)} no longer in the archive; their pairs were removed")
     worked = counts["files"] - report.reused
     click.echo(f"{report.dataset}: done in {report.seconds:.1f} s ({worked} files worked on, {report.reused} known before, "
                f"{report.photos_per_second:.1f} files/s)")  # fmt: skip
@@ -151,6 +154,10 @@ def tell(report: BuildReport, as_json: bool) -> None:
 def several(number: int, what: str) -> str:
     """ "1 photo", "2 photos"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _note(text: str) -> None:

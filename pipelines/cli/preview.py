@@ -29,6 +29,7 @@ def command(
     \b
     photomend preview photos/ --recipe old-photo --align
     """
+    from dataset_tools.image_io import printable
     from dataset_tools.preview import write_preview
     from dataset_tools.recipe import Recipe
 
@@ -37,7 +38,9 @@ def command(
     kept, made = (
         Counter(row["status"] == "kept" for row in seen.rows if (row["kind"] == "photo") is photo) for photo in (True, False)
     )
-    click.echo(f"{output}: shows {seen.shown} of {several(kept.total(), 'photo')} looked at; "
+    for number, name in enumerate(seen.shown, 1):
+        click.echo(f"{number}. {printable(name)}")
+    click.echo(f"{output}: shows {len(seen.shown)} of {several(kept.total(), 'photo')} looked at; "
                f"{kept[True]} would give pairs, {made[True]} of {several(made.total(), 'crop')} would be kept")  # fmt: skip
     for (kind, word), number in sorted(Counter((row["kind"], row["reason"]) for row in seen.rows if row["reason"]).items()):
         click.echo(f"  {kind} {word}: {number}")

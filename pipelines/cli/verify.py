@@ -30,7 +30,10 @@ def command(dataset: Path, archives: tuple[Path, ...], as_json: bool) -> int:
     problems = verify_dataset(dataset, archives)
     for problem in problems:
         click.echo(problem)
-    click.echo(f"{dataset}: {len(problems)} problems found" if problems else f"{dataset}: all is well", err=bool(problems))
+    click.echo(
+        f"{dataset}: {len(problems)} problem{'s' * (len(problems) > 1)} found" if problems else f"{dataset}: all is well",
+        err=bool(problems),
+    )
     if as_json:
         emit_json({"dataset": str(dataset), "problems": problems})
     return 1 if problems else 0
