@@ -78,6 +78,26 @@ def test_what_verify_says_mends_a_dataset(built: Path, tmp_path: Path) -> None:
     assert verify_dataset(built) == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "report.html", "pairs.png"])
+def test_a_missing_card_or_report(built: Path, name: str) -> None:
+    (built / name).unlink()
+    assert verify_dataset(built) == [f"{name} is missing: run the build again"]
+
+
+def test_other_archives_than_those_of_the_build(write_photos: Callable[..., Path], tmp_path: Path) -> None:
+    a, b = write_photos({"1.png": 1}, "a"), write_photos({"2.png": 2}, "b")
+    build_dataset([a, b], tmp_path / "ds", RECIPE, workers=0)
+    for given in ([a], [b, a], [a, b, a]):
+        with pytest.raises(UsageError, match=r"was built from 2 folders \(a, b\): give each with --archive, in this order"):
+            verify_dataset(tmp_path / "ds", given)
+    assert verify_dataset(tmp_path / "ds", [a, b]) == []
+
+
+def test_a_name_of_two_lines_is_told_in_one(built: Path) -> None:
+    shutil.copy(some_pair(built, "train"), built / "train" / "two\nlines.png")
+    assert verify_dataset(built) == ["train/two\\nlines.png is not in the manifest: remove it, no build made it"]
+
+
 def test_an_archive_that_is_none(built: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere is not a folder: give the folder of photos"):
         verify_dataset(built, [tmp_path / "nowhere"])

@@ -129,9 +129,8 @@ def tell(report: BuildReport, as_json: bool) -> None:
     _tell_shares(report)
     if report.linked_folders:
         first = printable(report.linked_folders[0])
-        _note(
-            f"{several(len(report.linked_folders), 'link')} to folders {_were(len(report.linked_folders))} not followed, such as {first}"
-        )
+        links = len(report.linked_folders)
+        _note(f"{several(links, 'link')} to folders {_were(links)} not followed, such as {first}")
     if report.group_by and not report.grouped:
         meant = " (do you mean folder?)" if report.group_by.lower().startswith("folder") else ""
         _note(f"--group-by {report.group_by!r} matches no photo{meant}: nothing is tied together by it")
