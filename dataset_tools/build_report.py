@@ -193,7 +193,7 @@ class _Page:
             ("split", "pairs", "groups"), [(name, counts["splits"][name], counts["groups"][name]) for name in SPLITS]
         )
         if not self.groups:
-            yield element("p", "No two photos were tied together.")
+            yield element("p", "No two kept photos were tied together.")
             return
         largest = "" if self.tied <= len(self.groups) else f" The {len(self.groups)} largest:"
         yield element("p", f"{_number(self.tied, 'group')} of two photos or more.{largest}")

@@ -61,7 +61,8 @@ def command(
     """Make DATASET, a folder of pairs (degraded | original), from the photos in the folders ARCHIVE...
 
     Every photo and every face becomes a row of DATASET/manifest.jsonl, kept or with the reason why not; DATASET/report.html
-    shows them. Stopped at any moment, the same command goes on where it was; with new photos in the archive it adds them.
+    shows them. Stopped at any moment, the same command goes on where it was; with new photos in the archive it adds them. A
+    dataset stays with one archive or with several, whose folders' names stand before those of the photos.
 
     Exit code 0: every photo was read. 3: the dataset is made, and some photos failed, each a row with its reason.
 
