@@ -25,6 +25,7 @@ class Source:
     root: str  # the archive's folder, as the file system wants it (surrogate escapes where it is not UTF-8)
     prefix: str = ""  # "LABEL/" where there are several archives
     regular: bool = True  # False: a dangling link, a socket, a folder that may not be read: nothing that can be opened
+    hidden: bool = False  # True: a folder that may not be read; what is in it is not known
 
     @property
     def path(self) -> str:
@@ -122,12 +123,12 @@ def walk(archives: Sequence[Path], skip: Path | None = None) -> tuple[list[Sourc
             if kind == "linked_folder":
                 linked.append(prefix + encode_name(relative))
             else:
-                sources.append(Source(index, relative, str(archive), prefix, kind == "file"))
+                sources.append(Source(index, relative, str(archive), prefix, kind == "file", kind == "hidden"))
     return sources, linked
 
 
 def _walk_folder(root: bytes, skip: Path | None) -> Iterator[tuple[bytes, str]]:
-    """(path inside the root, file | linked_folder | unreadable), in no order. Folders may be nested as deep as they like."""
+    """(path inside the root, file | linked_folder | unreadable | hidden), in no order. Folders may be nested without end."""
     folders = [b""]
     while folders:
         below = folders.pop()
@@ -137,7 +138,7 @@ def _walk_folder(root: bytes, skip: Path | None) -> Iterator[tuple[bytes, str]]:
         try:
             entries = list(os.scandir(folder))
         except OSError:
-            yield below or UNREADABLE_ROOT, "unreadable"
+            yield below or UNREADABLE_ROOT, "hidden"
             continue
         for entry in entries:
             relative = b"/".join((below, entry.name)) if below else entry.name

@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import itertools
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +95,7 @@ def build_dataset(
         OutputError: the disk is full. What is done is kept; the same call goes on from there.
     """
     recipe = recipe or Recipe()
+    check_license(license)
     check_apart(archives, dataset)
     rule = group_rule(recipe.group_by)
     sources, linked = walk(archives)
@@ -116,13 +116,14 @@ def run(
     """Stages every job that is not known yet, then finishes the folder. The caller holds its lock."""
     start, recipe = time.perf_counter(), info["recipe"]
     shares = dict(zip(SPLITS, parse_split(recipe["split"]), strict=True))
-    grouped = sum(rule(source.name) is not None for job in jobs for source in job)
+    deciding = (job[-1].name for job in jobs if len(job) > 1 or recipe["made_by"] != "pair")  # of a given pair its B
+    grouped = sum(rule(name) is not None for name in deciding)
     info = {**info, "versions": _versions()}
     made_with = {"versions": info["versions"], "detector": info["detector"], "format": FORMAT_VERSION}
     with Journal(dataset, made_with) as journal:
         loose = names_in(dataset / STATE / "staging", *(dataset / split for split in SPLITS))
         journal.begin(itertools.chain(loose, shards.names(dataset)), prefixes(archives))
-        hidden = [source.inside for job in jobs for source in job if not source.regular and os.path.isdir(source.path)]
+        hidden = [source.inside for job in jobs for source in job if source.hidden]
         todo = journal.ask_for_all(jobs, hidden)
         done = len(jobs) - len(todo)
         for job, result in _results(means, Watched(work), todo, [*archives, dataset / STATE / "staging"]):
@@ -137,7 +138,7 @@ def run(
         if counts is None:
             published, vanished = finish(dataset, journal, info, rule, locator(archives))
             counts = published["counts"]
-    reused = sum(map(len, jobs)) - sum(map(len, todo))
+    reused = counts["files"] - sum(map(len, todo))  # what hidden folders hold is known, too
     return BuildReport(
         dataset, counts, reused, time.perf_counter() - start, vanished, shares, recipe["group_by"], grouped, journal.changed
     )
@@ -204,11 +205,18 @@ def remembered_license(dataset: Path, given: str | None) -> str | None:
     """The licence of the photos: as given now, else as an earlier build of this folder was told."""
     note = dataset / STATE / "license.txt"
     if given is None:
-        return note.read_text("utf-8") if note.exists() else None
-    if not given.strip() or not given.isprintable():
-        raise UsageError(f"--license {given!r}: give its name, such as cc0-1.0, or leave the option away")
+        try:
+            return note.read_text("utf-8") if note.exists() else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{note} is damaged: give the licence again with --license, or delete the file") from error
     files.replace_text(note, given.strip())
     return given.strip()
+
+
+def check_license(text: str | None) -> None:
+    """Raises UsageError for a text that names no licence."""
+    if text is not None and not (text.strip() and text.isprintable()):
+        raise UsageError(f"--license {text!r}: give its name, such as cc0-1.0, or leave the option away")
 
 
 def _check_recipe(dataset: Path, recipe: Row) -> None:

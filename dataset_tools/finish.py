@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,6 @@ class _Tables:
 
 def _verdicts(journal: Journal, rule: Rule, info: Row) -> Iterator[tuple[int, Row]]:
     """(job, {group, split} or {reason}) for every job that keeps a pair."""
-    dropped = _duplicates(journal) if info["recipe"].get("dedupe") else {}
     jobs = array("q")
 
     def members() -> Iterator[Member]:
@@ -128,6 +127,8 @@ def _verdicts(journal: Journal, rule: Rule, info: Row) -> Iterator[tuple[int, Ro
             yield Member(photo["sha256"], hashes, rule(photo["source"]), before)
 
     places = groups.assign(members(), info["seed"], groups.parse_split(info["recipe"]["split"]))
+    torn = {job for job, place in zip(jobs, places, strict=True) if place.split is None}
+    dropped = _duplicates(journal, torn) if info["recipe"].get("dedupe") else {}
     for job, place in zip(jobs, places, strict=True):
         if job in dropped:  # only now: it ties its group together, and holds the place that an earlier build gave it
             yield job, {"reason": "duplicate", "duplicate_of": dropped[job]}
@@ -135,12 +136,17 @@ def _verdicts(journal: Journal, rule: Rule, info: Row) -> Iterator[tuple[int, Ro
             yield job, {"reason": "bridges_splits"} if place.split is None else {"group": place.group, "split": place.split}
 
 
-def _duplicates(journal: Journal) -> dict[int, str]:
-    """job -> the source that is kept instead: of photos alike the one of most pixels, then of most bytes, then the first."""
+def _duplicates(journal: Journal, torn: Set[int]) -> dict[int, str]:
+    """job -> the source that is kept instead: of photos alike the one of most pixels, then of most bytes, then the first.
+
+    `torn`: jobs that are rejected in any case, so that nothing is dropped for their sake.
+    """
     jobs = array("q")
 
     def photos() -> Iterator[groups.Photo]:
         for job, rows in journal.kept_jobs():
+            if job in torn:
+                continue
             photo = _photo(rows)
             jobs.append(job)
             yield groups.Photo(photo["sha256"], photo["phash"], (photo["width"] * photo["height"], photo["bytes"]))

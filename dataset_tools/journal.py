@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_tools import files
+from dataset_tools.archive import decode_name
 from dataset_tools.errors import DatasetError, OutputError
 from dataset_tools.manifest import STATE, Row
 from dataset_tools.watched import Job, Stats, stats
@@ -81,6 +82,7 @@ class Journal:
         """
         with self._errors(), self._transaction():
             self._db.executemany("INSERT INTO archives VALUES (?, ?)", ((prefix, at) for at, prefix in enumerate(prefixes)))
+            self._place_in_archives()
             self._db.execute("CREATE TEMP TABLE present (name TEXT PRIMARY KEY) WITHOUT ROWID")
             self._db.executemany("INSERT OR IGNORE INTO present VALUES (?)", ((name,) for name in present))
             self._db.execute("DELETE FROM jobs WHERE id IN (SELECT job FROM rows WHERE pair IS NOT NULL "
@@ -90,6 +92,19 @@ class Journal:
             self._db.execute("DROP TABLE present")
             self._db.execute("DELETE FROM rows WHERE job NOT IN (SELECT id FROM jobs)")
             self._db.execute("UPDATE jobs SET seen = 0")
+
+    def _place_in_archives(self) -> None:
+        """Rows of another set of archives, where the names of photos may mean the same files all the same: a/1.png of photos/, or
+        1.png of photos/a/ beside another archive."""
+        known = {prefix for (prefix,) in self._db.execute("SELECT prefix FROM archives")}
+
+        def prefix_of(source: str) -> str:
+            return "" if "" in known else "".join(source.partition("/")[:2])
+
+        self._db.create_function("prefix_of", 1, prefix_of)
+        self._db.create_function("relative_of", 1, lambda source: decode_name(source.removeprefix(prefix_of(source))))
+        self._db.execute("UPDATE rows SET relative = relative_of(source), archive = prefix_of(source) "
+                         "WHERE archive NOT IN (SELECT prefix FROM archives)")  # fmt: skip
 
     def is_done(self, job: Job) -> bool:
         """True for a job that was done before, whose files have not changed since, and that did not fail in passing."""
@@ -133,7 +148,7 @@ class Journal:
             if known:
                 held = [text for (text,) in self._db.execute("SELECT row FROM rows WHERE job = ? ORDER BY rowid", known)]
                 self._db.execute("DELETE FROM rows WHERE job = ?", known)
-            if not known or held != told:
+            if not known or held != told or any(row.get("pair") for row in rows):  # a pair is staged, and wants its place
                 self.finished = False
             values = (known and known[0], name, len(job), json.dumps(stats), bool(reasons & PASSING))
             key = self._db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, 1)", values).lastrowid

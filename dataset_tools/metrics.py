@@ -172,7 +172,7 @@ class Baseline:
 
 
 def _mosaics(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [step for step in drawn if step["name"] == "mosaic"]
+    return [step for step in drawn if step["name"] == "mosaic" and (step.get("space") != "photo" or "onto" in step)]
 
 
 def _bicubic(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> Rgb:

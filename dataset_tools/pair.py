@@ -14,9 +14,19 @@ import numpy as np
 
 from dataset_tools import image_io
 from dataset_tools.archive import Source, group_rule, labels, sha256, walk
-from dataset_tools.build import BuildReport, Means, check_apart, check_not_empty, open_for_building, remembered_license, run
+from dataset_tools.build import (
+    BuildReport,
+    Means,
+    check_apart,
+    check_license,
+    check_not_empty,
+    open_for_building,
+    remembered_license,
+    run,
+)
 from dataset_tools.errors import DatasetError, OutputError, UsageError
 from dataset_tools.groups import parse_split
+from dataset_tools.image_formats import UNREAD_SUFFIXES
 from dataset_tools.manifest import STATE, Row, crop_row, is_dataset, photo_row
 from dataset_tools.recipe import check_size
 from dataset_tools.staging import failed, read_source, store_pair
@@ -55,6 +65,7 @@ def pair_dataset(
     """
     recipe = recipe or PairRecipe()
     parse_split(recipe.split)
+    check_license(license)
     check_size(recipe.size)
     if os.path.realpath(a_folder) == os.path.realpath(b_folder):
         raise UsageError(f"A_DIR and B_DIR are the same folder {a_folder}: give the degraded photos and the originals")
@@ -88,7 +99,7 @@ def _check_sides(dataset: Path, folders: tuple[Path, Path]) -> None:
 def _without_suffix(relative: bytes) -> bytes:
     folder, slash, name = relative.rpartition(b"/")
     stem, suffix = os.path.splitext(name)
-    return folder + slash + (stem if os.fsdecode(suffix).lower() in image_io.SUFFIXES else name)
+    return folder + slash + (stem if os.fsdecode(suffix).lower() in image_io.SUFFIXES | UNREAD_SUFFIXES else name)
 
 
 @dataclass

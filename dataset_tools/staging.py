@@ -40,7 +40,7 @@ def read_source(source: Source) -> bytes | None:
     claims = suffix in image_io.SUFFIXES
     refusal = Unreadable(f"{source.name} cannot be opened: a dangling link, no regular file, or a folder without permission")
     if not source.regular:
-        if claims or _hidden_folder(source.path):
+        if claims or source.hidden or _hidden_folder(source.path):
             raise refusal
         return None
     try:  # O_NONBLOCK: it may have become a pipe, which must not be waited for
@@ -50,9 +50,11 @@ def read_source(source: Source) -> bytes | None:
                 raise refusal
             head = handle.read(image_io.HEAD_BYTES)
             if image_io.sniff(head) is None and (head or not claims):
+                if head.startswith(APPLE_DOUBLE):
+                    return None
                 if suffix in UNREAD_SUFFIXES:
                     raise UnsupportedFormat(f"{source.name} is an image of a kind that is not read: convert it to PNG or JPEG")
-                if claims and not head.startswith(APPLE_DOUBLE):
+                if claims:
                     raise NotAnImage(f"{source.name} is called a photo, and is none")
                 return None
             if status.st_size > image_io.MAX_BYTES:

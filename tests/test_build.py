@@ -60,6 +60,7 @@ def test_every_file_is_accounted_for(write_photos, tmp_path: Path) -> None:
     (archive / "text.jpg").write_text("no photo, but it claims to be one")
     (archive / "empty.png").touch()
     (archive / "._a.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")  # what macOS leaves beside a.png
+    (archive / "._old.tga").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
     (archive / "old.tga").write_bytes(b"\0\0\2" + bytes(15))
     cut = (archive / "a.png").read_bytes()
     (archive / "cut.png").write_bytes(cut[: len(cut) // 2])
@@ -70,7 +71,7 @@ def test_every_file_is_accounted_for(write_photos, tmp_path: Path) -> None:
     shutil.copyfile(archive / "a.png", strange)
     report = build_dataset([archive], tmp_path / "ds", CENTER, workers=0)
     counts = report.counts
-    assert (counts["files"], counts["not_images"]) == (12, 2)
+    assert (counts["files"], counts["not_images"]) == (13, 3)
     assert counts["photos"] == {"all": 10, "kept": 4, "rejected": 1, "failed": 5}
     assert counts["faces"] == {"all": 5, "kept": 4, "rejected": 1}
     status = {row["source"]: (row["status"], row["reason"]) for row in rows_of(tmp_path / "ds") if row["kind"] == "photo"}

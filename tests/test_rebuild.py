@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +178,90 @@ def test_one_archive_and_then_several(write_photos, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"it was built from several archives: the names of several begin"):
         build_dataset([b], tmp_path / "ds", PLAIN, workers=0)
     assert verify_dataset(tmp_path / "ds", [a, b]) == []
+
+
+def test_a_better_copy_that_has_no_place_takes_nothing_with_it(write_photos, tmp_path: Path) -> None:
+    """It is a duplicate of a photo in one split, and lies in a folder of another: it alone is rejected."""
+    names = {f"d{number:02}/x.png": number for number in range(8)}
+    archive = write_photos(names)
+    recipe = Recipe(**SHARED, dedupe=True, group_by="folder")
+    build_dataset([archive], tmp_path / "ds", recipe, workers=0)
+    before = photos_of(tmp_path / "ds")
+    one = next(name for name, row in before.items() if row["split"] == "train")
+    other = next(name for name, row in before.items() if row["split"] != "train")
+    rgb = image_io.read(archive / other).rgb8
+    better = f"{one[:3]}/better.png"
+    image_io.write(archive / better, cv2.resize(rgb, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), "PNG")
+    for _ in range(2):
+        build_dataset([archive], tmp_path / "ds", recipe, workers=0)
+        after = photos_of(tmp_path / "ds")
+        assert after.pop(better)["reason"] == "bridges_splits"
+        assert after == before
+        assert verify_dataset(tmp_path / "ds", [archive]) == []
+        (tmp_path / "ds" / "README.md").unlink()
+
+
+def test_photos_whose_names_stay_though_the_archives_are_others(write_photos, tmp_path: Path) -> None:
+    parent = write_photos({f"a/{number}.png": number for number in range(5)}, "parent")
+    new = write_photos({f"{number}.png": 10 + number for number in range(3)}, "new")
+    build_dataset([parent], tmp_path / "ds", PLAIN, workers=0)
+    report = build_dataset([parent / "a", new], tmp_path / "ds", PLAIN, workers=0)
+    assert (report.reused, report.vanished, report.counts["faces"]["kept"]) == (5, 0, 8)
+    assert verify_dataset(tmp_path / "ds", [parent / "a", new]) == []
+    assert next(iter(photos_of(tmp_path / "ds"))) == "a/0.png"
+    report = build_dataset([parent], tmp_path / "ds", PLAIN, workers=0)
+    assert (report.reused, report.vanished, report.counts["faces"]["kept"]) == (5, 3, 5)
+    assert verify_dataset(tmp_path / "ds", [parent]) == []
+
+
+@pytest.mark.parametrize("format", ["folder", "webdataset"])
+def test_a_photo_that_is_worked_on_again_with_the_same_outcome_leaves_nothing_behind(
+    write_photos, tmp_path: Path, format: str
+) -> None:
+    """An archive is copied, so that its times change: the pairs go to their places again."""
+    archive = write_photos({f"{number}.png": number for number in range(5)})
+    recipe = Recipe(**SHARED, format=format)
+    build_dataset([archive], tmp_path / "ds", recipe, workers=0)
+    before = published(tmp_path / "ds")
+    if format == "folder":
+        pair = next((tmp_path / "ds").glob("*/*.png"))
+        pair.write_bytes(pair.read_bytes()[:100])  # healed on the way
+    for path in archive.iterdir():
+        os.utime(path, (1, 1))
+    assert build_dataset([archive], tmp_path / "ds", recipe, workers=0).changed == 5
+    assert published(tmp_path / "ds") == before
+    assert not list((tmp_path / "ds" / ".photomend" / "staging").iterdir())
+
+
+def test_a_hidden_folder_that_cannot_even_be_asked_what_it_is(
+    write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network file system that has gone away: neither listing nor stat answers."""
+    archive = write_photos({"x/1.png": 1, "x/2.png": 2, "3.png": 3})
+    build_dataset([archive], tmp_path / "ds", PLAIN, workers=0)
+    hide(monkeypatch, archive / "x")
+    real = os.stat
+
+    def stat(path: Any, *given: Any, **named: Any) -> os.stat_result:
+        if str(path) == str(archive / "x"):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(os, "stat", stat)
+    report = build_dataset([archive], tmp_path / "ds", PLAIN, workers=0)
+    assert (report.vanished, report.counts["faces"]["kept"], report.counts["reasons"]) == (0, 3, {"photo:unreadable": 1})
+    assert (report.reused, report.counts["files"]) == (3, 4)
+
+
+def test_a_licence_that_is_none_destroys_nothing(write_photos, tmp_path: Path) -> None:
+    archive = write_photos({"1.png": 1})
+    build_dataset([archive], tmp_path / "ds", PLAIN, workers=0, license="mit")
+    before = published(tmp_path / "ds")
+    with pytest.raises(UsageError, match="give its name"):
+        build_dataset([archive], tmp_path / "ds", PLAIN, workers=0, license="", fresh=True)
+    assert published(tmp_path / "ds") == before
+    (tmp_path / "ds" / ".photomend" / "license.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DatasetError, match=r"license.txt is damaged: give the licence again with --license"):
+        build_dataset([archive], tmp_path / "ds", PLAIN, workers=0)
+    build_dataset([archive], tmp_path / "ds", PLAIN, workers=0, license="mit")
+    assert published(tmp_path / "ds") == before
