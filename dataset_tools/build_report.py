@@ -94,6 +94,8 @@ class _Page:
                 ("failed", photos["failed"], "bad"),
             ]
         )
+        noted = [element("li", f"of {_number(number, 'photo')}: {text}") for text, number in counts["notes"].items()]
+        yield element("ul", *noted, kind="faint") if noted else Markup()
         made = f"{_number(sum(counts['splits'].values()), 'pair')}: one of each {self._noun()} that was kept."
         yield element("p", f"{_number(found['all'], self._noun())} found in them, which gave {made}")
         yield html.shares([(f"{self._noun()}s kept", found["kept"], "good"), ("rejected", found["rejected"], "poor")])

@@ -120,6 +120,7 @@ def _counts(counts: Mapping[str, Any]) -> str:
             f"- {photos['all']:,} photos = {photos['kept']:,} kept (at least one pair of each) + {photos['rejected']:,} rejected "
             f"+ {photos['failed']:,} failed",
             f"- {crops['all']:,} crops = {crops['kept']:,} kept (one pair of each) + {crops['rejected']:,} rejected",
+            *(f"- of {number:,} of the photos: {text}" for text, number in counts["notes"].items()),
         )
     )
 

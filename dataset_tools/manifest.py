@@ -46,12 +46,14 @@ class Tally:
         self._photos: Counter[str] = Counter()
         self._crops: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
         self._splits: Counter[str] = Counter()
         self._groups: dict[str, set[int]] = {split: set() for split in SPLITS}
 
     def add(self, row: Row) -> None:
         photo = row["kind"] == "photo"
         (self._photos if photo else self._crops)[row["status"]] += 1
+        self._notes.update(row.get("notes", ()))
         if row["reason"]:
             self._reasons[f"{row['kind']}:{row['reason']}"] += 1
         if row["split"]:
@@ -66,6 +68,7 @@ class Tally:
             "photos": {"all": photos.total(), **{status: photos[status] for status in ("kept", "rejected", "failed")}},
             "faces": {"all": crops.total(), **{status: crops[status] for status in ("kept", "rejected")}},
             "reasons": dict(sorted(self._reasons.items())),
+            "notes": dict(sorted(self._notes.items())),
             "splits": {split: self._splits[split] for split in SPLITS},
             "groups": {split: len(self._groups[split]) for split in SPLITS},
         }

@@ -119,6 +119,20 @@ def test_an_unchanged_build_says_what_the_first_one_said(
     assert "note: --group-by 'Folder' matches no photo (do you mean folder?): nothing is tied together by it" in told[0][1]
 
 
+def test_pages_that_are_not_used_are_told(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A scanner's TIFF of three pages is one photo: whoever wants the others must know."""
+    from PIL import Image
+
+    archive = write_photos({"a.png": 1, "b.png": 2, "c.png": 3})
+    pages = [Image.open(archive / name) for name in ("a.png", "b.png", "c.png")]
+    pages[0].save(archive / "scan.tif", save_all=True, append_images=pages[1:])
+    assert run(["build", str(archive), str(tmp_path / "ds"), *BUILD]) == 0
+    line = "of 1 photo: the file holds several pictures: this is the first"
+    assert f"  {line}\n" in capsys.readouterr().out
+    assert line in (tmp_path / "ds" / "report.html").read_text()
+    assert line.replace("1 photo", "1 of the photos") in (tmp_path / "ds" / "README.md").read_text()
+
+
 def test_the_licence_is_remembered(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive, ds = write_photos({"a.png": 1}), tmp_path / "ds"
     for options in (["--license", "cc0-1.0"], []):

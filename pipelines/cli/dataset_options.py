@@ -124,6 +124,8 @@ def tell(report: BuildReport, as_json: bool) -> None:
     for reason, number in counts["reasons"].items():
         kind, _, word = reason.partition(":")
         click.echo(f"  {kind} {word}: {number} ({describe(word).remedy})")
+    for text, number in counts["notes"].items():
+        click.echo(f"  of {several(number, 'photo')}: {text}")
     for split in report.shares:
         click.echo(f"{split}: {several(counts['splits'][split], 'pair')} in {several(counts['groups'][split], 'group')}")
     _tell_shares(report)
