@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,10 @@ import numpy as np
 import pytest
 
 from dataset_tools import image_io, resources
+
+with contextlib.suppress(ValueError):  # a shell starts what runs in its background deaf to Ctrl-C, and so its children
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def textured(seed: int, height: int = 96, width: int = 96) -> np.ndarray:

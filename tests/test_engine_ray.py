@@ -221,8 +221,7 @@ def test_a_machine_that_goes_costs_only_the_work_in_flight(tmp_path: Path) -> No
 
 
 SCRIPT = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored by what a script began in its background
+import sys
 from dataset_tools.engine_ray import run_ray
 from tests.test_engine_ray import Square
 print("begun", flush=True)
