@@ -188,11 +188,10 @@ class Journal:
     def of_before(self) -> tuple[int, int]:
         """(photos of the manifest before that could be read, those of them that the archive no longer holds)."""
         with self._errors():
-            total = self._db.execute("SELECT COUNT(*) FROM old WHERE sha256 IS NOT NULL").fetchone()[0]
-            known = "SELECT source FROM rows JOIN jobs ON jobs.id = rows.job WHERE seen"
-            left = self._db.execute(f"SELECT COUNT(*) FROM old WHERE sha256 IS NOT NULL AND source NOT IN ({known})").fetchone()[
-                0
-            ]
+            count = "SELECT COUNT(*) FROM old WHERE sha256 IS NOT NULL"
+            total = self._db.execute(count).fetchone()[0]
+            there = "SELECT source FROM rows JOIN jobs ON jobs.id = rows.job WHERE seen"
+            left = self._db.execute(f"{count} AND source NOT IN ({there})").fetchone()[0]
         return total, left
 
     def files(self) -> int:
