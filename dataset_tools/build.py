@@ -54,8 +54,7 @@ class BuildReport:
     seconds: float
     vanished: int  # photos of the last build that are no longer in the archive
     shares: dict[str, int]  # percent of train, val and test that were asked for
-    group_by: str | None  # the rule that was asked for
-    grouped: int  # files whose names it gives a key
+    idle_rule: str | None  # a --group-by that no file's name matches
     changed: int = 0  # photos of the last build that have changed since
     linked_folders: list[str] = field(default_factory=list)  # links to folders, which are not followed
 
@@ -117,7 +116,7 @@ def run(
     start, recipe = time.perf_counter(), info["recipe"]
     shares = dict(zip(SPLITS, parse_split(recipe["split"]), strict=True))
     deciding = (job[-1].name for job in jobs if len(job) > 1 or recipe["made_by"] != "pair")  # of a given pair its B
-    grouped = sum(rule(name) is not None for name in deciding)
+    idle_rule = None if any(rule(name) is not None for name in deciding) else recipe["group_by"]
     info = {**info, "versions": _versions()}
     made_with = {"versions": info["versions"], "detector": info["detector"], "format": FORMAT_VERSION}
     with Journal(dataset, made_with) as journal:
@@ -139,9 +138,7 @@ def run(
             published, vanished = finish(dataset, journal, info, rule, locator(archives))
             counts = published["counts"]
     reused = counts["files"] - sum(map(len, todo))  # what hidden folders hold is known, too
-    return BuildReport(
-        dataset, counts, reused, time.perf_counter() - start, vanished, shares, recipe["group_by"], grouped, journal.changed
-    )
+    return BuildReport(dataset, counts, reused, time.perf_counter() - start, vanished, shares, idle_rule, journal.changed)
 
 
 def _results(means: Means, work: Work, todo: Sequence[Job], shared: Sequence[Path]) -> Iterator[tuple[Job, Any]]:

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from dataset_tools import files, image_io, shards
+from dataset_tools.build import build_dataset
 from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import metadata_text
+from dataset_tools.recipe import Recipe
 from tests.conftest import textured
 from tests.test_shards import SIZE, image, packed, publish, row, stage
 
@@ -54,6 +56,21 @@ def run(script: str, folders: list[Path], **environment: str) -> dict[str, list]
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, list] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("format", "library", "column"), [("folder", "datasets", "image"), ("webdataset", "webdataset", "png")])
+def test_the_card_says_how_to_load_it(write_photos, tmp_path: Path, format: str, library: str, column: str) -> None:
+    """The very lines of the card, run as they stand."""
+    pytest.importorskip(library)
+    archive = write_photos({f"{number}.png": number for number in range(6)})
+    build_dataset([archive], tmp_path / "ds", Recipe(size=64, crop="center", format=format), workers=0)
+    card = (tmp_path / "ds" / "README.md").read_text()
+    code = card.partition("```python\n")[2].partition("```")[0].replace("DATASET", str(tmp_path / "ds"))
+    told = f"first = next(iter(rows))[{column!r}]\nprint(json.dumps([list(first.size), len(pairs[0].read())]))"
+    size, length = run(f"import json\n{code}\n{told}", [], HF_HOME=str(tmp_path / "hf"), HF_HUB_OFFLINE="1")
+    assert size == [128, 64]
+    assert length > 100
 
 
 def needs(library: str) -> pytest.MarkDecorator:

@@ -122,9 +122,9 @@ def test_group_by_folder_looks_inside_the_folder(write_photos, tmp_path: Path) -
     b = write_photos({name: number + 100 for name, number in names.items()}, "out", 64, 64)
     report = pair_dataset(a, b, tmp_path / "ds", PairRecipe(size=64, group_by="folder"), workers=0)
     assert sum(report.counts["groups"].values()) == 2
-    assert report.grouped == 8
+    assert report.idle_rule is None
     report = pair_dataset(a, b, tmp_path / "other", PairRecipe(size=64, group_by="in/(.)"), workers=0)
-    assert report.grouped == 0  # the names of the inputs decide nothing
+    assert report.idle_rule == "in/(.)"  # the names of the inputs decide nothing
 
 
 def test_the_same_folder_twice(write_photos, tmp_path: Path) -> None:

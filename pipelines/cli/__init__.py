@@ -63,12 +63,8 @@ def run(arguments: list[str]) -> int:
     except PhotomendError as error:
         return _fail(error)
     except (KeyboardInterrupt, click.Abort):
-        kept = (
-            ""
-            if arguments[:1] and arguments[0] in KEEP_NOTHING
-            else "; what was finished is kept, and the same command goes on from there"
-        )
-        click.echo(f"photomend: stopped{kept}", err=True)
+        kept = "; what was finished is kept, and the same command goes on from there"
+        click.echo(f"photomend: stopped{'' if arguments[0] in KEEP_NOTHING else kept}", err=True)
         return INTERRUPTED[stopped_by[0]]
     except BrokenPipeError:
         sys.stderr.close()

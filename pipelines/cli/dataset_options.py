@@ -133,9 +133,9 @@ def tell(report: BuildReport, as_json: bool) -> None:
         first = printable(report.linked_folders[0])
         links = len(report.linked_folders)
         _note(f"{several(links, 'link')} to folders {_were(links)} not followed, such as {first}")
-    if report.group_by and not report.grouped:
-        meant = " (do you mean folder?)" if report.group_by.lower().startswith("folder") else ""
-        _note(f"--group-by {report.group_by!r} matches no photo{meant}: nothing is tied together by it")
+    if report.idle_rule:
+        meant = " (do you mean folder?)" if report.idle_rule.lower().startswith("folder") else ""
+        _note(f"--group-by {report.idle_rule!r} matches no photo{meant}: nothing is tied together by it")
     if report.passing:
         _note(f"{several(report.passing, 'photo')} could not be read or finished this time; the same command tries again")
     if report.changed:
