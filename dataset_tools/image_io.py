@@ -19,7 +19,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -34,7 +34,7 @@ from dataset_tools import errors, files
 from dataset_tools.image_formats import HEAD_BYTES, SUFFIXES, heif_pixels, png_chunks, reaches_its_end, sniff
 
 __all__ = ["HEAD_BYTES", "MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "Photo", "PhotoInfo", "decode", "encode",
-           "encode_jpeg", "encode_png", "read", "sniff", "write"]  # fmt: skip
+           "encode_jpeg", "encode_png", "read", "sniff", "write", "write_animation"]  # fmt: skip
 
 MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**30
@@ -451,6 +451,21 @@ def encode(rgb: NDArray[Any], format: str, xmp: bytes | None = None) -> bytes:
 def write(path: Path, rgb: NDArray[Any], format: str, xmp: bytes | None = None) -> None:
     """Writes `encode(rgb, format, xmp)` under `path`, whole or not at all. Raises OutputError."""
     files.replace_bytes(path, encode(rgb, format, xmp))
+
+
+def write_animation(path: Path, frames: Sequence[NDArray[Any]], durations: Sequence[int], most: int = MAX_BYTES) -> None:
+    """(H, W, 3) uint8 frames, shown for so many milliseconds each, over and over, as a WEBP of at most `most` bytes if it can be.
+
+    Raises:
+        OutputError: as `write` does.
+    """
+    others = [Image.fromarray(_checked(frame)) for frame in frames[1:]]
+    for quality in (80, 60, 40, 20):
+        options = {"save_all": True, "append_images": others, "duration": list(durations), "quality": quality, "method": 2}
+        data = _save(frames[0], "WEBP", **options, kmin=0, kmax=1)  # all whole: small changes from one to the next would be lost
+        if len(data) <= most:
+            break
+    files.replace_bytes(path, data)
 
 
 def _checked(rgb: NDArray[Any]) -> NDArray[Any]:

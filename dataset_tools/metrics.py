@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dataset_tools import priors
 from dataset_tools.errors import UsageError
-from dataset_tools.mosaic_grid import Grid, prior, prior_through
-from dataset_tools.zoo.mosaic import cover
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 Floats = NDArray[np.float64]
@@ -171,19 +170,6 @@ class Baseline:
     function: Callable[[Rgb, Sequence[Mapping[str, Any]]], Rgb]
 
 
-def _mosaics(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [step for step in drawn if step["name"] == "mosaic" and (step.get("space") != "photo" or "onto" in step)]
-
-
-def _bicubic(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> Rgb:
-    step = _mosaics(drawn)[-1]
-    grid = Grid(step["block"], step["phase_y"], step["phase_x"])
-    if step.get("space") != "photo":
-        return cover(a, prior(a, grid), step)
-    onto = np.array(step["onto"], np.float64)
-    return cover(a, prior_through(a, grid, onto), step, onto)
-
-
 BASELINES: dict[str, Baseline] = {
     baseline.name: baseline
     for baseline in (
@@ -191,8 +177,8 @@ BASELINES: dict[str, Baseline] = {
         Baseline(
             "bicubic",
             "bicubic of the cell means",
-            lambda drawn: bool(_mosaics(drawn)),
-            _bicubic,
+            priors.has_mosaic,
+            priors.recorded,
         ),
     )
 }

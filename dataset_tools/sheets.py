@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
-from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from dataset_tools.lettering import font, line_height, short, wrap
 
 Rgb = NDArray[np.uint8]
 
 PAPER, INK, FAINT, FRAME = (250, 249, 246), (34, 36, 40), (104, 108, 114), (226, 224, 218)
 MARGIN, GUTTER = 28, 14  # pixels
 HEADER, TITLE, CAPTION = 19, 15, 13  # sizes of the letters
-LEADING = 1.5  # height of a line, in letters
 MIN_CELL, MAX_CELL = 192, 256  # what a cell measures unless told
 
 
@@ -48,25 +47,25 @@ def grid(
     side = cell or _cell_side(max(max(image.shape[:2]) for image in images))
     columns = max(len(titles), *(len(row) for row in rows))
     width = 2 * MARGIN + columns * side + (columns - 1) * GUTTER
-    head, foot = _wrap(header, HEADER, width - 2 * MARGIN), _wrap(footer, CAPTION, width - 2 * MARGIN)
-    caption_height = _line(CAPTION) if captions else 0
-    title_top = MARGIN + (len(head) * _line(HEADER) + GUTTER if head else 0)
-    top = title_top + (_line(TITLE) + 4 if titles else 0)
+    head, foot = wrap(header, HEADER, width - 2 * MARGIN), wrap(footer, CAPTION, width - 2 * MARGIN)
+    caption_height = line_height(CAPTION) if captions else 0
+    title_top = MARGIN + (len(head) * line_height(HEADER) + GUTTER if head else 0)
+    top = title_top + (line_height(TITLE) + 4 if titles else 0)
     step = side + caption_height + GUTTER
     bottom = top + len(rows) * step
-    height = bottom + (len(foot) * _line(CAPTION) + GUTTER if foot else 0) + MARGIN - GUTTER
+    height = bottom + (len(foot) * line_height(CAPTION) + GUTTER if foot else 0) + MARGIN - GUTTER
 
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     _write_lines(pen, head, MARGIN, HEADER, INK)
     for column, title in enumerate(titles):
-        pen.text((_left(column, side), title_top), _short(title, TITLE, side), INK, _font(TITLE))
+        pen.text((_left(column, side), title_top), short(title, TITLE, side), INK, font(TITLE))
     for index, row in enumerate(rows):
         y = top + index * step
         for column, image in enumerate(row):
             _draw_cell(sheet, pen, image, _left(column, side), y, side)
         for column, text in enumerate(captions[index] if captions and index < len(captions) else ()):
-            pen.text((_left(column, side), y + side + 4), _short(text, CAPTION, side), FAINT, _font(CAPTION))
+            pen.text((_left(column, side), y + side + 4), short(text, CAPTION, side), FAINT, font(CAPTION))
     _write_lines(pen, foot, bottom + GUTTER // 2, CAPTION, FAINT)
     return np.array(sheet)  # (height, width, 3) uint8
 
@@ -116,10 +115,6 @@ def _left(column: int, side: int) -> int:
     return MARGIN + column * (side + GUTTER)
 
 
-def _line(size: int) -> int:
-    return round(size * LEADING)
-
-
 def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, image: Rgb | None, x: int, y: int, side: int) -> None:
     if image is None:
         pen.rectangle((x, y, x + side - 1, y + side - 1), outline=FRAME)
@@ -131,42 +126,4 @@ def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, image: Rgb | None, 
 
 def _write_lines(pen: ImageDraw.ImageDraw, lines: Sequence[str], y: int, size: int, colour: tuple[int, int, int]) -> None:
     for index, line in enumerate(lines):
-        pen.text((MARGIN, y + index * _line(size)), line, colour, _font(size))
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-def _drawable(text: str) -> str:
-    """`text` in the letters that Pillow's font has: accents fall, the multiplication sign is an x, the rest becomes "?"."""
-    plain = unicodedata.normalize("NFKD", text.replace("×", "x"))
-    kept = (letter for letter in plain if not unicodedata.combining(letter))
-    return "".join(letter if " " <= letter <= "~" or letter == "·" else "?" for letter in kept)
-
-
-def _short(text: str, size: int, width: int) -> str:
-    """`text` with as much of its middle left out as it takes to fit into `width` pixels."""
-    text = _drawable(text)
-    keep = len(text)
-    shown = text
-    while keep > 1 and _font(size).getlength(shown) > width:
-        keep -= 1
-        shown = f"{text[: keep - keep // 2]}...{text[len(text) - keep // 2 :]}"
-    return shown
-
-
-def _wrap(text: str, size: int, width: int) -> list[str]:
-    """The lines of `text`, broken between words so that each fits into `width` pixels."""
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        line = ""
-        for word in _drawable(paragraph).split(" "):
-            longer = f"{line} {word}" if line else word
-            if line and _font(size).getlength(longer) > width:
-                lines.append(line)
-                longer = word
-            line = longer
-        lines.append(_short(line, size, width))
-    return lines
+        pen.text((MARGIN, y + index * line_height(size)), line, colour, font(size))

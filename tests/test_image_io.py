@@ -917,6 +917,35 @@ def test_write_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(TEMPORARY + "*"))
 
 
+def test_an_animation(tmp_path: Path) -> None:
+    frames = [np.roll(picture(), 3 * number, 1) for number in range(5)]
+    sizes: list[int] = []
+    for most in (image_io.MAX_BYTES, 1500, 1):
+        image_io.write_animation(tmp_path / "a.webp", frames, [900, 100, 120, 100, 2000], most)
+        data = (tmp_path / "a.webp").read_bytes()
+        sizes.append(len(data))
+        with Image.open(io.BytesIO(data)) as image:
+            assert (image.format, image.size, image.n_frames, image.info["loop"]) == ("WEBP", (61, 47), 5, 0)
+            for number, duration in enumerate((900, 100, 120, 100, 2000)):
+                image.seek(number)
+                assert close(np.array(image.convert("RGB")).mean((0, 1)), frames[number].mean((0, 1)), 6)
+                assert image.info["duration"] == duration
+        image_io.write_animation(tmp_path / "b.webp", frames, [900, 100, 120, 100, 2000], most)
+        assert (tmp_path / "b.webp").read_bytes() == data
+    assert sizes[0] > 1500 >= sizes[1] > sizes[2]
+
+
+def test_small_changes_of_an_animation_are_shown(tmp_path: Path) -> None:
+    frames = [np.full((32, 32, 3), 100 + number, np.uint8) for number in range(9)]
+    for number, frame in enumerate(frames):
+        frame[:8] = 255 * (number % 2)  # the encoder leaves out a frame in which nothing else changes
+    image_io.write_animation(tmp_path / "a.webp", frames, [50] * 9)
+    with Image.open(tmp_path / "a.webp") as image:
+        for number in range(9):
+            image.seek(number)
+            assert abs(int(np.array(image.convert("RGB"))[24, 16, 1]) - 100 - number) <= 1
+
+
 def test_what_cannot_be_written_is_said() -> None:
     with pytest.raises(ValueError, match=r"format must be one of JPEG, PNG, WEBP, TIFF. Received: HEIF"):
         image_io.encode(picture(), "HEIF")

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools.mosaic_grid import Grid, cell_means, paint, prior, prior_through
+from dataset_tools import degradations, image_io, resources
+from dataset_tools.mosaic_grid import Grid, cell_means, estimate, paint, prior, prior_through
 
 SIZES = [(1, 1), (7, 41), (40, 40), (64, 53)]  # (H, W)
 
@@ -122,3 +123,96 @@ def test_prior_through_a_turn_is_the_turned_prior() -> None:
     restored = prior_through(cut[1], grid, cv2.invertAffineTransform(to_crop))
     before, after = (np.abs(image.astype(int) - cut[0]).mean() for image in (cut[1], restored))
     assert after < before / 4
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[np.ndarray]:
+    paths = sorted(resources.path("samples").glob("*.jpg"))[::5]
+    return [cv2.resize(image_io.read(path).rgb8, (512, 512), interpolation=cv2.INTER_AREA) for path in paths]
+
+
+def mosaic(rgb: np.ndarray, grid: Grid) -> np.ndarray:
+    return paint(cell_means(rgb, grid), grid, rgb.shape[:2])
+
+
+def degraded(rgb: np.ndarray, *steps: str) -> np.ndarray:
+    drawn = degradations.draw([degradations.parse(step) for step in steps], np.random.default_rng(0), rgb.shape[:2])
+    return degradations.apply(rgb, drawn)
+
+
+def some_grid(block: int, seed: int) -> Grid:
+    phase_y, phase_x = np.random.default_rng((block, seed)).integers(block, size=2)
+    return Grid(block, int(phase_y), int(phase_x))
+
+
+@pytest.mark.parametrize("block", range(4, 65))
+def test_the_grid_of_a_clean_mosaic_is_found(photos: list[np.ndarray], block: int) -> None:
+    for number, rgb in enumerate(photos):
+        for part in (rgb[100:356, 90:346], rgb[40:240, 100:400, ::-1], cv2.resize(rgb, (160, 160))):
+            grid = some_grid(block, number)
+            assert estimate(mosaic(part, grid)) == grid, part.shape
+    grid = some_grid(block, 0)
+    assert estimate(mosaic(photos[0], grid)) == grid
+
+
+@pytest.mark.parametrize("after", ["jpeg:quality=95,subsampling=4:2:0", "jpeg:quality=75,subsampling=4:2:0", "noise:sigma=2",
+                                   "blur:sigma=0.5", "blur:sigma=0.7"])  # fmt: skip
+@pytest.mark.parametrize("block", [6, 8, 12, 16, 24, 32])
+def test_the_grid_is_found_after_what_a_file_does_to_it(photos: list[np.ndarray], block: int, after: str) -> None:
+    for number, rgb in enumerate(photos):
+        grid = some_grid(block, number)
+        assert estimate(degraded(mosaic(rgb[100:356, 100:356], grid), after)) == grid
+
+
+@pytest.mark.parametrize("block", [6, 12, 16, 24])
+def test_the_grid_is_found_in_a_part_of_the_photo(photos: list[np.ndarray], block: int) -> None:
+    for number, rgb in enumerate(photos):
+        grid = some_grid(block, number)
+        record = {"name": "mosaic", "block": block, "phase_y": grid.phase_y, "phase_x": grid.phase_x, "feather": 6.0}
+        for region, at in (("ellipse", [120.0, 130.0, 75.0, 95.0, 10.0]), ("face", [150.0, 120.0, 70.0, 80.0, 0.0])):
+            part = degradations.apply(rgb[100:356, 100:356], [record | {"region": region, "at": at}])
+            assert estimate(part) == grid
+            assert estimate(degraded(part, "jpeg:quality=90")) == grid
+
+
+@pytest.mark.parametrize("quality", [40, 60, 90])
+def test_the_blocks_of_a_jpeg_are_no_mosaic_but_a_mosaic_may_lie_on_them(photos: list[np.ndarray], quality: int) -> None:
+    for rgb in photos:
+        for part in (rgb, rgb[100:356, 100:356], rgb[101:229, 203:331]):
+            jpeg = f"jpeg:quality={quality},subsampling=4:2:0"
+            assert estimate(degraded(part, jpeg)) is None
+            assert estimate(degraded(mosaic(part, Grid(8)), jpeg)) == Grid(8)
+            assert estimate(degraded(part, jpeg)[3:, 5:]) is None
+            assert estimate(cv2.resize(degraded(part, jpeg), None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)) is None
+
+
+def test_a_photo_without_a_mosaic_has_no_grid(photos: list[np.ndarray]) -> None:
+    for rgb in photos:
+        half = rgb[128:384, 128:384]
+        for photo in (rgb, half, half[50:114, 80:144], cv2.resize(half, (512, 512), interpolation=cv2.INTER_NEAREST),
+                      cv2.resize(half, (512, 512)), cv2.resize(half[:20, :20], (200, 200), interpolation=cv2.INTER_CUBIC),
+                      cv2.GaussianBlur(rgb, (0, 0), 3)):  # fmt: skip
+            assert estimate(photo) is None
+
+
+def test_nothing_to_find() -> None:
+    for shape in [(1, 1), (1, 300), (7, 41), (8, 8), (16, 16), (17, 200), (256, 256)]:
+        assert estimate(np.full((*shape, 3), 200, np.uint8)) is None
+        assert estimate(noise(shape)) is None
+        estimate(mosaic(noise(shape), Grid(5, 1, 2)))  # may be too small to tell, but is no error
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 256, axis=0).repeat(3, axis=2)
+    assert estimate(ramp) is None
+
+
+def test_the_smallest_block_of_those_that_cut_alike() -> None:
+    cells = mosaic(noise((64, 64)), Grid(60, 40, 30))
+    assert estimate(cells) == Grid(40, 0, 30)
+    assert np.array_equal(mosaic(cells, Grid(40, 0, 30)), cells)
+
+
+def test_only_the_given_blocks_are_found() -> None:
+    rgb = mosaic(noise((128, 128)), Grid(12, 5, 0))
+    assert estimate(rgb, range(12, 13)) == estimate(rgb, range(8, 65, 4)) == Grid(12, 5, 0)
+    assert estimate(rgb, range(0)) is None
+    with pytest.raises(ValueError, match="blocks are 4 pixels or more"):
+        estimate(rgb, range(3, 10))

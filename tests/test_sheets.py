@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataset_tools import sheets
+from dataset_tools import lettering
 from dataset_tools.sheets import GUTTER, MARGIN, PAPER, fit, grid, outlined
 
 
@@ -73,14 +73,14 @@ def test_a_mosaic_keeps_its_hard_edges_and_a_photo_does_not_get_any() -> None:
 
 
 def test_any_text_is_drawn_in_letters_that_the_font_has() -> None:
-    assert sheets._drawable("Żółć é × 12·3") == "Zo?c e x 12·3"
-    assert sheets._drawable("漢\udcff\n") == "???"
-    long = sheets._short("a-very-long-file-name-" * 9 + "end.jpg", 13, 200)
-    assert sheets._font(13).getlength(long) <= 200
+    assert lettering.drawable("Żółć é × 12·3") == "Zo?c e x 12·3"
+    assert lettering.drawable("漢\udcff\n") == "???"
+    long = lettering.short("a-very-long-file-name-" * 9 + "end.jpg", 13, 200)
+    assert lettering.font(13).getlength(long) <= 200
     assert long.startswith("a-very")
     assert long.endswith("end.jpg")
-    assert sheets._wrap("one two\nthree", 13, 1000) == ["one two", "three"]
-    assert sheets._wrap("one two", 13, 30) == ["one", "two"]
+    assert lettering.wrap("one two\nthree", 13, 1000) == ["one two", "three"]
+    assert lettering.wrap("one two", 13, 30) == ["one", "two"]
 
 
 def test_a_sheet_of_nothing_is_refused() -> None:

@@ -1,0 +1,95 @@
+"""The prior of a mosaic: the smooth image between its cells, from the record of how it was laid, or from the pixels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_tools import mosaic_grid
+from dataset_tools.mosaic_grid import Grid, paint, prior, prior_through
+from dataset_tools.zoo.mosaic import cover
+
+Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
+
+EVEN = 0.3  # edges inside of a mosaic's cell, of those at its borders: between those of a mosaic after JPEG and of a photo
+
+
+def has_mosaic(drawn: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether `recorded` can be made from the records of `degradations.draw`."""
+    return bool(_mosaics(drawn))
+
+
+def recorded(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> Rgb:
+    """The prior of `a`, uint8 (H, W, 3), by the last mosaic that `drawn` records: `a` itself outside of its region.
+
+    Raises:
+        ValueError: `drawn` records none (see `has_mosaic`).
+    """
+    steps = _mosaics(drawn)
+    if not steps:
+        raise ValueError("no mosaic was recorded")
+    step = steps[-1]
+    grid = Grid(step["block"], step["phase_y"], step["phase_x"])
+    if step.get("space") != "photo":
+        return cover(a, prior(a, grid), step)
+    onto = np.array(step["onto"], np.float64)
+    return cover(a, prior_through(a, grid, onto), step, onto)
+
+
+def estimated(a: Rgb) -> Rgb:
+    """The prior of `a`, uint8 (H, W, 3), by what its pixels tell: `a` itself where no mosaic is seen.
+
+    Cells of the estimated grid that are not of the mosaic keep their pixels.
+    """
+    grid = mosaic_grid.estimate(a)
+    if grid is None:
+        return a
+    laid = _laid(a, grid)
+    if laid.all():
+        return prior(a, grid)
+    shown = paint(np.repeat(laid[:, :, None], 3, axis=-1).astype(np.uint8), grid, (a.shape[0], a.shape[1]))
+    return np.where(shown > 0, prior(a, grid), a)
+
+
+def _laid(a: Rgb, grid: Grid) -> NDArray[np.bool_]:
+    """Which cells of `grid` are of the mosaic, (rows, cols): even inside, by what stands at their borders, as are most around.
+
+    Evenness alone would take a plain background for a mosaic, and a mosaic after JPEG for none.
+    """
+    grey = cv2.cvtColor(a, cv2.COLOR_RGB2GRAY)
+    rows, columns = (
+        np.unique([0, *range(phase, length, grid.block)])
+        for phase, length in zip((grid.phase_y, grid.phase_x), grey.shape, strict=True)
+    )
+    inside, around = _edges(grey, rows, columns)
+    inside_turned, around_turned = _edges(cv2.transpose(grey), columns, rows)
+    inside, around = inside + inside_turned.transpose(0, 2, 1), around + around_turned.transpose(0, 2, 1)
+    even = inside[0] * around[1] <= EVEN * around[0] * inside[1]
+    laid = even.astype(np.float32)
+    for _ in range(2):
+        laid = (cv2.blur(laid, (3, 3), borderType=cv2.BORDER_REPLICATE) > 0.5).astype(np.float32)
+    amid = cv2.erode(laid, np.ones((3, 3), np.uint8))
+    return np.asarray((laid > 0) & (even | (amid > 0)))  # an uneven cell at the edge of the mosaic shows more than its mean
+
+
+def _edges(grey: NDArray[np.uint8], rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[NDArray[np.int64], ...]:
+    """The edges between the rows of uint8 (H, W), inside of the cells that start there and at their borders.
+
+    Each (2, rows, cols): their sum in grey levels, and how many pixels they are of.
+    """
+    edges = np.zeros_like(grey)
+    edges[1:] = cv2.absdiff(grey[1:], grey[:-1])
+    heights, widths = np.diff(rows, append=grey.shape[0]), np.diff(columns, append=grey.shape[1])
+    whole = np.add.reduceat(np.add.reduceat(edges, rows, axis=0, dtype=np.int64), columns, axis=1)
+    above = np.stack([np.add.reduceat(edges[rows], columns, axis=1, dtype=np.int64), np.tile(widths, (len(rows), 1))])
+    above[:, 0] = 0  # no edge there
+    below = np.concatenate([above[:, 1:], np.zeros_like(above[:, :1])], axis=1)
+    return np.stack([whole - above[0], np.outer(heights - 1, widths)]), above + below
+
+
+def _mosaics(drawn: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [step for step in drawn if step["name"] == "mosaic" and (step.get("space") != "photo" or "onto" in step)]
