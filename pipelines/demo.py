@@ -15,7 +15,8 @@ from dataset_tools.build import build_dataset
 from dataset_tools.errors import OutputError
 from dataset_tools.recipe import Recipe
 from pipelines.job import restore_photos
-from pix2pix.train import Event, train_model
+from pix2pix.events import Event
+from pix2pix.train import train_model
 
 MARK = "demo.json"  # says that a folder is a demo's, and holds its result
 FORMAT = "photomend demo"

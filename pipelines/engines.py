@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from dataset_tools import resources
+from dataset_tools import priors, resources
 from dataset_tools.archive import encode_name
 from dataset_tools.errors import ModelFileError, PhotomendError, UsageError
 from pix2pix import model_file
@@ -47,9 +47,12 @@ class OnnxEngine:
 
     def restore(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(N, S, S, 3) uint8 sRGB -> the same shape, restored. Raises ModelFileError where the graph cannot do it."""
-        image = np.ascontiguousarray(to_float(batch).transpose(0, 3, 1, 2))  # (N, 3, S, S) float32 [-1, 1]
+        image = _channels_first(batch)
+        given = {model_file.INPUT: image}
+        if self.card["prior"]:
+            given[model_file.PRIOR] = _channels_first(np.stack([priors.estimated(each) for each in batch]))
         try:
-            (restored,) = self._session.run([model_file.OUTPUT], {model_file.INPUT: image})
+            (restored,) = self._session.run([model_file.OUTPUT], given)
         except Exception as error:  # ONNX Runtime's exceptions have no common base but this one
             raise ModelFileError(f"{_shown(self._path)} cannot restore {image.shape}: {_first_line(error)}") from error
         if restored.shape != image.shape:
@@ -61,6 +64,11 @@ class OnnxEngine:
         if not isinstance(self.size, int) or not 1 <= self.size <= MAX_SIZE:
             raise ModelFileError(f"the card of {_shown(self._path)} names no size from 1 to {MAX_SIZE}: export the model again")
         self.restore(np.zeros((1, self.size, self.size, 3), np.uint8))
+
+
+def _channels_first(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 [-1, 1]."""
+    return np.ascontiguousarray(to_float(batch).transpose(0, 3, 1, 2))
 
 
 def _session(data: bytes, path: Path) -> ort.InferenceSession:

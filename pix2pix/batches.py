@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from dataset_tools import image_io, pairs
+from dataset_tools import degradations, image_io, pairs, priors
 from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.manifest import PairRow
 from pix2pix.pixels import to_float
 
-CACHE_BYTES = 1 << 30  # decoded pairs kept in memory; what does not fit is decoded again each time
+Rgb = NDArray[np.uint8]
+
+CACHE_BYTES = 1 << 30  # decoded pairs kept in memory; beyond that they lie in a file that the system maps into memory
 
 
-def read_pair(row: PairRow, size: int, direction: str = "AtoB") -> tuple[np.ndarray, np.ndarray]:
+class Batch(NamedTuple):
+    """A, B and, for a generator that starts from one, the prior: each (N, S, S, 3) float32 [-1, 1]."""
+
+    a: NDArray[np.float32]
+    b: NDArray[np.float32]
+    prior: NDArray[np.float32] | None = None
+
+
+def read_pair(row: PairRow, size: int, direction: str = "AtoB") -> tuple[Rgb, Rgb]:
     """(A, B), each (S, S, 3) uint8, from the A|B image of `row`. Raises DatasetError where it is not S × 2S."""
     rgb = image_io.decode(row.read(), row.name).rgb8
     if rgb.shape != (size, 2 * size, 3):
-        raise DatasetError(f"{row.name} is {rgb.shape[1]}×{rgb.shape[0]} pixels, but a pair of this dataset is {2 * size}×{size}")
+        raise DatasetError(f"{row.name} is {rgb.shape[1]}×{rgb.shape[0]} pixels, but the pairs of this dataset are "
+                           f"{2 * size}×{size}: all must be of one size")  # fmt: skip
     a, b = pairs.split(rgb, direction)
     return a, b
 
@@ -34,71 +52,133 @@ class Batches:
         size: S, the side of each image.
         batch: pairs a batch; at most as many as there are.
         seed: of the order and of the augmentation.
-        jitter: pixels by which pairs are enlarged before a random S × S cut of both halves alike; 0 is none.
+        jitter: pixels by which pairs are enlarged (anew: from 0 to so many) before a random S × S cut of both halves alike.
         flip: mirror half of the pairs.
         direction: "AtoB", or "BtoA" for datasets that hold their input on the right.
+        anew: the steps of the recipe, if A shall be made from B again each time, after its jitter and flip; else A is read.
+        prior: give the prior too, half of the time by the record of the mosaic, half by what the pixels tell.
         cache_bytes: bound of the memory for decoded pairs.
+        spill: a folder for those that do not fit; their file has no name and goes with the process.
+        part: (i, n): this process makes the i-th of n equal parts of each batch.
     """
 
     def __init__(
         self, rows: Sequence[PairRow], size: int, batch: int, seed: int, *, jitter: int = 0, flip: bool = False,
-        direction: str = "AtoB", cache_bytes: int = CACHE_BYTES,
+        direction: str = "AtoB", anew: Sequence[degradations.Step] = (), prior: bool = False,
+        cache_bytes: int = CACHE_BYTES, spill: Path | None = None, part: tuple[int, int] = (0, 1),
     ):  # fmt: skip
         if not rows:
             raise DatasetError("the dataset has no pair to train on: its train split is empty")
+        few = " or less" if len(rows) > 1 else ""
         if batch > len(rows):
-            raise UsageError(f"--batch {batch} is more than the {len(rows)} pairs of the train split: give {len(rows)} or fewer")
+            raise UsageError(
+                f"a batch takes {batch} pairs, but the train split has only {len(rows)}: give --batch {len(rows)}{few}"
+            )
+        if batch % part[1]:
+            raise UsageError(
+                f"a batch of {batch} cannot be shared by {part[1]} workers: give a --batch that is a multiple of {part[1]}"
+            )
         self.rows, self.size, self.batch, self.seed = rows, size, batch, seed
-        self.jitter, self.flip, self.direction = jitter, flip, direction
-        self._room = cache_bytes // (size * size * 6)  # pairs that fit
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.jitter, self.flip, self.direction, self.anew, self.prior = jitter, flip, direction, list(anew), prior
+        self.part = part
+        self._store = _Store(len(rows), (1 if anew else 2, size, size, 3), cache_bytes, spill)
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def at(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The batch of `step` (from 0): A and B, each (N, S, S, 3) float32 [-1, 1]."""
-        rng = np.random.default_rng((self.seed, 1, step))
-        drawn = [self._augment(*self._load(self._index(position)), rng) for position in self._positions(step)]
-        a, b = (to_float(np.stack(side)) for side in zip(*drawn, strict=True))
-        return a, b
+    def at(self, step: int) -> Batch:
+        """The batch of `step` (from 0), or this process's part of it."""
+        share = self.batch // self.part[1]
+        first = step * self.batch + self.part[0] * share
+        drawn = [self._sample(position) for position in range(first, first + share)]
+        return Batch(*(to_float(np.stack(side)) for side in zip(*drawn, strict=True)))
 
-    def stream(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of steps start … stop - 1, the next one loaded while the last one is used."""
-        with ThreadPoolExecutor(1) as loader:
-            following = loader.submit(self.at, start) if start < stop else None
+    def stream(self, start: int, stop: int, ahead: int = 1) -> Iterator[Batch]:
+        """The batches of steps start … stop - 1; while one is used, the `ahead` that follow are loaded, each by a thread."""
+        with ThreadPoolExecutor(ahead) as loader:
+            coming = deque(loader.submit(self.at, step) for step in range(start, min(start + ahead, stop)))
             for step in range(start, stop):
-                assert following is not None
-                current = following.result()
-                following = loader.submit(self.at, step + 1) if step + 1 < stop else None
+                current = coming.popleft().result()
+                if step + ahead < stop:
+                    coming.append(loader.submit(self.at, step + ahead))
                 yield current
 
-    def _positions(self, step: int) -> range:
-        return range(step * self.batch, (step + 1) * self.batch)
-
-    def _index(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.rows))
-        return int(self._order(epoch)[place])
-
-    def _shuffled(self, epoch: int) -> np.ndarray:
+    def _shuffled(self, epoch: int) -> NDArray[np.intp]:
         return np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.rows))
 
-    def _load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index in self._cache:
-            return self._cache[index]
-        loaded = read_pair(self.rows[index], self.size, self.direction)
-        if len(self._cache) < self._room:
-            self._cache[index] = loaded
-        return loaded
+    def _sample(self, position: int) -> tuple[Rgb, ...]:
+        """(A, B) or (A, B, prior) at `position` of the endless order."""
+        epoch, place = divmod(position, len(self.rows))
+        index = int(self._order(epoch)[place])
+        rng = np.random.default_rng((self.seed, 1, position))
+        images = self._load(index)
+        if self.anew:
+            (b,) = self._moved(images, rng, int(rng.integers(self.jitter + 1)))
+            drawn = degradations.draw(self.anew, rng, (self.size, self.size))
+            made = (degradations.apply(b, drawn), b)
+            return (*made, self._prior(made[0], drawn, rng)) if self.prior else made
+        if self.prior:
+            images = [*images, self._prior(images[0], self.rows[index].degradations, rng)]
+        return tuple(self._moved(images, rng, self.jitter))
 
-    def _augment(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One draw for both halves, so that they stay aligned."""
-        if self.jitter:
-            large = self.size + self.jitter
-            y, x = rng.integers(self.jitter + 1, size=2)
-            cut = (slice(y, y + self.size), slice(x, x + self.size))
-            a, b = (cv2.resize(half, (large, large), interpolation=cv2.INTER_CUBIC)[cut] for half in (a, b))
-        if self.flip and rng.random() < 0.5:
-            a, b = a[:, ::-1], b[:, ::-1]
-        return a, b
+    def _prior(self, a: Rgb, drawn: list[dict[str, object]], rng: np.random.Generator) -> Rgb:
+        known = rng.random() < 0.5 and priors.has_mosaic(drawn)
+        return priors.recorded(a, drawn) if known else priors.estimated(a)
+
+    def _load(self, index: int) -> list[Rgb]:
+        found = self._store.get(index)
+        if found is None:
+            a, b = read_pair(self.rows[index], self.size, self.direction)
+            found = np.stack([b] if self.anew else [a, b])
+            self._store.put(index, found)
+        return list(found)
+
+    def _moved(self, images: Sequence[Rgb], rng: np.random.Generator, larger: int) -> list[Rgb]:
+        """The images enlarged by `larger` pixels, cut and mirrored: one draw for all of them, so that they stay aligned."""
+        y, x = rng.integers(larger + 1, size=2)
+        mirrored = self.flip and rng.random() < 0.5
+        moved = []
+        for image in images:
+            if larger:
+                side = self.size + larger
+                image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)[y : y + self.size, x : x + self.size]
+            moved.append(np.ascontiguousarray(image[:, ::-1] if mirrored else image))
+        return moved
+
+
+class _Store:
+    """Arrays of one shape by index: in memory while there is room, then in a file that the system maps; it may drop its pages."""
+
+    def __init__(self, count: int, shape: tuple[int, ...], room: int, spill: Path | None):
+        self.kept: dict[int, Rgb] = {}
+        self.most = room // int(np.prod(shape))
+        self.shape, self.count, self.spill = shape, count, spill
+        self.mapped: Rgb | None = None
+        self.there = np.zeros(count, bool)
+        self.lock = threading.Lock()
+
+    def get(self, index: int) -> Rgb | None:
+        found = self.kept.get(index)
+        return found if found is not None or self.mapped is None or not self.there[index] else self.mapped[index]
+
+    def put(self, index: int, value: Rgb) -> None:
+        with self.lock:
+            if len(self.kept) < self.most:
+                self.kept[index] = value
+                return
+            if self.mapped is None and self.spill is not None:
+                self.mapped, self.spill = _mapped((self.count, *self.shape), self.spill), None
+        if self.mapped is not None:
+            self.mapped[index] = value
+            self.there[index] = True
+
+
+def _mapped(shape: tuple[int, ...], folder: Path) -> Rgb | None:
+    """A file of zeros without a name, mapped; None where the disk has no room for it: pairs are then decoded each time."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as handle:
+            os.posix_fallocate(handle.fileno(), 0, int(np.prod(shape)))  # a full disk would kill the process at a write
+            return np.memmap(handle, np.uint8, "r+", shape=shape)  # type: ignore[call-overload,no-any-return]
+    except OSError:
+        return None

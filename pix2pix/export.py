@@ -13,20 +13,23 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dataset_tools.errors import ModelFileError, UsageError
 from pix2pix import model_file
+from pix2pix.layers import chroma_matrix, luma_weights
 from pix2pix.networks import build_generator, weights_by_path
 from pix2pix.spec import Spec
 
 TOLERANCE = 1e-3  # on [-1, 1]: an eighth of a grey level
 PROVEN = 2  # seeded random images that the proof runs on
 
+Probe = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
-def write_model_file(generator: Any, path: Path, card: Mapping[str, Any], probe: NDArray[np.float32] | None = None) -> float:
+
+def write_model_file(generator: Any, path: Path, card: Mapping[str, Any], probe: Probe | None = None) -> float:
     """Writes `generator` as the model file `path`, if ONNX Runtime computes with it what Keras does.
 
     Args:
         generator: built from `card["spec"]`, in any precision; the file holds its float32 weights.
         card: the fields of model_file.CARD, except those filled in here (stride, largest_difference) and there.
-        probe: (N, S, S, 3) float32 [-1, 1], images to compare on beside two seeded random ones.
+        probe: (A, prior or None), each (N, S, S, 3) float32 [-1, 1]: images to compare on beside two seeded random ones.
 
     Returns:
         The largest absolute difference between the two, on [-1, 1]; it also stands in the card.
@@ -39,7 +42,7 @@ def write_model_file(generator: Any, path: Path, card: Mapping[str, Any], probe:
     weights = {name: np.asarray(value) for name, value in weights_by_path(generator).items()}
     network = _network(spec, weights)
     model = model_file.make(to_graph(network))
-    difference = _largest_difference(model.SerializeToString(), network, _images(spec.size, probe))
+    difference = _largest_difference(model.SerializeToString(), network, _images(spec, probe))
     if not difference <= TOLERANCE:  # not a number is refused too
         raise ModelFileError(f"{path} was not written: its graph differs from the Keras network by {difference:.3g} on [-1, 1]")
     model_file.write(path, model, {**card, "stride": spec.stride, "largest_difference": difference})
@@ -72,15 +75,21 @@ def _network(spec: Spec, weights: Mapping[str, NDArray[np.float32]]) -> Any:
     return network
 
 
-def _images(size: int, probe: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    drawn = np.random.default_rng(0).uniform(-1, 1, (PROVEN, size, size, 3)).astype(np.float32)
-    return drawn if probe is None else np.concatenate([drawn, probe])
+def _images(spec: Spec, probe: Probe | None) -> list[NDArray[np.float32]]:
+    """What the proof runs on: [A] or [A, prior], each (N, S, S, 3)."""
+    count = 2 if spec.generator.starts_from == "prior" else 1
+    shape = (count, PROVEN, spec.size, spec.size, 3)
+    images = list(np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32))
+    given = [] if probe is None else [each for each in probe if each is not None]
+    return [np.concatenate(pair) for pair in zip(images, given, strict=True)] if given else images
 
 
-def _largest_difference(model: bytes, network: Any, images: NDArray[np.float32]) -> float:
+def _largest_difference(model: bytes, network: Any, images: Sequence[NDArray[np.float32]]) -> float:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (restored,) = session.run([model_file.OUTPUT], {model_file.INPUT: images.transpose(0, 3, 1, 2)})
-    return float(np.abs(restored.transpose(0, 2, 3, 1) - np.asarray(network(images, training=False))).max())
+    names = (model_file.INPUT, model_file.PRIOR)[: len(images)]
+    (restored,) = session.run([model_file.OUTPUT], {n: x.transpose(0, 3, 1, 2) for n, x in zip(names, images, strict=True)})
+    expected = np.asarray(network(images if len(images) > 1 else images[0], training=False))
+    return float(np.abs(restored.transpose(0, 2, 3, 1) - expected).max())
 
 
 class _Nodes:
@@ -99,11 +108,12 @@ class _Nodes:
 
 
 def to_graph(network: Any) -> Any:
-    """The onnx.GraphProto of a functional Keras network of one input and one output, NHWC; the graph is NCHW.
+    """The onnx.GraphProto of a functional Keras network with the inputs A (and prior) and one output, NHWC; the graph is NCHW.
 
     One initializer for each weight, under its path and in its Keras shape. Raises ModelFileError where a layer has no emitter.
     """
-    nodes, names = _Nodes(), {id(network.input): model_file.INPUT}
+    names = {id(tensor): name for tensor, name in zip(network.inputs, (model_file.INPUT, model_file.PRIOR), strict=False)}
+    inputs, nodes = list(names.values()), _Nodes()
     for layer in network.operations:
         if type(layer).__name__ == "InputLayer":
             continue
@@ -112,12 +122,12 @@ def to_graph(network: Any) -> Any:
         _require(layer, all(id(tensor) in names for tensor in given), "inputs from layers that are used once")
         names[id(layer.output)] = EMITTERS[type(layer).__name__](nodes, layer, [names[id(tensor)] for tensor in given])
     nodes.add("Identity", [names[id(network.output)]], model_file.OUTPUT)
-    _, height, width, channels = network.input_shape
+    _, height, width, channels = network.inputs[0].shape
     sides = [height or "height", width or "width"]
     return helper.make_graph(
         nodes.nodes,
         "generator",
-        [helper.make_tensor_value_info(model_file.INPUT, TensorProto.FLOAT, ["batch", channels, *sides])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", channels, *sides]) for name in inputs],
         [helper.make_tensor_value_info(model_file.OUTPUT, TensorProto.FLOAT, ["batch", network.output_shape[-1], *sides])],
         [numpy_helper.from_array(np.asarray(weight), path) for path, weight in weights_by_path(network).items()],
     )
@@ -154,6 +164,31 @@ def _conv(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
 
 def _conv_transpose(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
     return _convolution("ConvTranspose", nodes, layer, inputs)
+
+
+def _doubled_conv(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    """The doubling and the 4×4 convolution that the layer stands for, with its own kernel."""
+    doubled = _doubled(nodes, inputs, f"{layer.name}/double", (2, 2))
+    kernel = nodes.add("Transpose", [_weight(layer, "kernel")], f"{layer.name}/kernel", perm=[3, 2, 0, 1])
+    return nodes.add("Conv", [doubled, kernel, _weight(layer, "bias")], layer.name, pads=[1, 1, 2, 2], kernel_shape=[4, 4])
+
+
+def _space_to_depth(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    return nodes.add("SpaceToDepth", inputs, layer.name, blocksize=layer.factor)
+
+
+def _depth_to_space(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    return nodes.add("DepthToSpace", inputs, layer.name, blocksize=layer.factor, mode="DCR")
+
+
+def _luminance(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    kernel = nodes.constant(np.tile(luma_weights(), (3, 1))[:, :, None, None], f"{layer.name}/kernel")  # (3, 3, 1, 1)
+    return nodes.add("Conv", [*inputs, kernel], layer.name, kernel_shape=[1, 1])
+
+
+def _chroma(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    kernel = nodes.constant(chroma_matrix().T[:, :, None, None], f"{layer.name}/kernel")  # (3, 2, 1, 1)
+    return nodes.add("Conv", [*inputs, kernel], layer.name, kernel_shape=[1, 1])
 
 
 def _batch_norm(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
@@ -196,8 +231,12 @@ def _activation(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
 
 def _upsampling(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
     _require(layer, layer.interpolation == "nearest", "nearest interpolation")
-    scales = nodes.constant([1, 1, *layer.size], f"{layer.name}/scales")
-    return nodes.add("Resize", [*inputs, "", scales], layer.name, mode="nearest", nearest_mode="floor",
+    return _doubled(nodes, inputs, layer.name, layer.size)
+
+
+def _doubled(nodes: _Nodes, inputs: list[str], name: str, factors: Sequence[int]) -> str:
+    scales = nodes.constant([1, 1, *factors], f"{name}/scales")
+    return nodes.add("Resize", [*inputs, "", scales], name, mode="nearest", nearest_mode="floor",
                      coordinate_transformation_mode="asymmetric")  # fmt: skip
 
 
@@ -217,5 +256,6 @@ def _dropout(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
 EMITTERS: dict[str, Callable[[_Nodes, Any, list[str]], str]] = {
     "Conv2D": _conv, "Conv2DTranspose": _conv_transpose, "BatchNormalization": _batch_norm, "LeakyReLU": _leaky_relu,
     "ReLU": _relu, "Activation": _activation, "UpSampling2D": _upsampling, "Concatenate": _concatenate, "Add": _add,
-    "Dropout": _dropout,
+    "Dropout": _dropout, "SpaceToDepth": _space_to_depth, "DepthToSpace": _depth_to_space, "DoubledConv2D": _doubled_conv,
+    "Luminance": _luminance, "Chroma": _chroma, "Clip": lambda nodes, layer, inputs: _clip(nodes, layer.name, inputs),
 }  # fmt: skip

@@ -1,12 +1,17 @@
-"""The losses, free of a backend. Logits are the discriminator's raw outputs; images are (N, S, S, 3) float32 [-1, 1]."""
+"""The losses and the objective, free of a backend. Logits are D's raw outputs; images are (N, S, S, 3) float32 [-1, 1].
+
+step_tf.py and step_jax.py turn `objective` into gradients and updates; what is minimised stands here alone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from keras import ops
-
+from pix2pix.backend import ops
 from pix2pix.spec import Spec
+
+PLAYS = ("both", "generator", "discriminator")  # which networks an update changes
 
 
 def adversarial(spec: Spec, logits: Any, real: bool) -> Any:
@@ -20,15 +25,62 @@ def adversarial(spec: Spec, logits: Any, real: bool) -> Any:
     return ops.mean(ops.softplus(-logits if real else logits))
 
 
-def discriminator_loss(spec: Spec, logits_real: Any, logits_fake: Any) -> tuple[Any, Any, Any]:
-    """(0.5 * (real + fake), real, fake): three scalars."""
-    real = adversarial(spec, logits_real, True)
-    fake = adversarial(spec, logits_fake, False)
-    return 0.5 * (real + fake), real, fake
+def slope_l1(fake: Any, b: Any) -> Any:
+    """The mean absolute difference of the slopes of two images, from each pixel to the next below and to the right: a scalar.
+
+    The gradient difference of Mathieu, Couprie and LeCun 2016 with exponent 1, signs kept: what blurs loses it first.
+    """
+    error = fake - b
+    return ops.mean(ops.abs(error[:, 1:] - error[:, :-1])) + ops.mean(ops.abs(error[:, :, 1:] - error[:, :, :-1]))
 
 
-def generator_loss(spec: Spec, logits_fake: Any, fake: Any, b: Any) -> tuple[Any, Any, Any]:
-    """(adversarial + l1_weight * l1, adversarial, l1): three scalars; l1 = mean |fake - b| on [-1, 1] (Isola et al. 2017)."""
-    fooled = adversarial(spec, logits_fake, True)
-    l1 = ops.mean(ops.abs(fake - b))
-    return fooled + spec.l1_weight * l1, fooled, l1
+def seen(a: Any, prior: Any = None) -> Any:
+    """What a generator takes: A, or [A, prior] where it starts from a prior."""
+    return a if prior is None else [a, prior]
+
+
+def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, prior: Any, play: str) -> dict[str, Any]:
+    """One pass of both networks in training mode over a batch: every loss, scalars.
+
+    d_loss = (d_real + d_fake) / 2 is what D minimises; g_loss = adversarial_weight * g_adversarial + l1_weight * g_l1
+    (+ slope_weight * g_slope) is what G minimises; g_l1 = mean |fake - b| on [-1, 1] (Isola et al. 2017). D sees A and an image;
+    where there is a prior, it takes A's place. In the play "generator" D is not asked, and g_loss is without it.
+    """
+    fake = generator(seen(a, prior), training=True)
+    losses: dict[str, Any] = {}
+    if play != "generator":
+        condition = a if prior is None else prior
+        losses["d_real"] = adversarial(spec, discriminator([condition, b], training=True), True)
+        logits = discriminator([condition, fake], training=True)
+        losses["d_fake"] = adversarial(spec, logits, False)
+        losses["d_loss"] = 0.5 * (losses["d_real"] + losses["d_fake"])
+        losses["g_adversarial"] = adversarial(spec, logits, True)
+    return {**losses, **generator_losses(spec, losses.get("g_adversarial"), fake, b)}
+
+
+def generator_losses(spec: Spec, fooled: Any, fake: Any, b: Any) -> dict[str, Any]:
+    """g_l1, g_slope where it has a weight, and g_loss: their sum with `fooled`, the adversarial loss, or None without D."""
+    losses = {"g_l1": ops.mean(ops.abs(fake - b))}
+    total = spec.l1_weight * losses["g_l1"]
+    if fooled is not None:
+        total = spec.adversarial_weight * fooled + total
+    if spec.slope_weight:
+        losses["g_slope"] = slope_l1(fake, b)
+        total = total + spec.slope_weight * losses["g_slope"]
+    return {**losses, "g_loss": total}
+
+
+def clipped(gradients: Sequence[Any], limit: float) -> tuple[list[Any], Any]:
+    """(`gradients` scaled down together so that their norm is at most `limit`, 0 is no limit; the norm before, a scalar)."""
+    norm = ops.sqrt(sum(ops.sum(ops.square(each)) for each in gradients))
+    if not limit:
+        return list(gradients), norm
+    scale = ops.minimum(1.0, limit / ops.maximum(norm, 1e-12))
+    return [each * scale for each in gradients], norm
+
+
+def averaged(average: Any, value: Any, updates: Any, decay: float) -> Any:
+    """One step of the moving average of a weight; its decay grows with the updates done, (1 + n) / (10 + n), up to `decay`."""
+    count = ops.cast(updates, "float32")
+    keep = ops.minimum(decay, (1.0 + count) / (10.0 + count))
+    return average + (1.0 - keep) * (value - average)

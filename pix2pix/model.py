@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from dataset_tools.errors import RunError, UsageError
-from pix2pix.networks import build_discriminator, build_generator, variables_by_path
+from pix2pix.backend import keras, ops, steps
+from pix2pix.backend import name as backend
+from pix2pix.batches import Batch
+from pix2pix.losses import PLAYS, seen
+from pix2pix.networks import build_discriminator, build_generator, variables_by_path, weights_by_path
 from pix2pix.spec import Spec
 
-import keras  # isort: skip - networks.py chooses its backend first
-
-LOSSES = ("d_loss", "d_real", "d_fake", "g_loss", "g_adversarial", "g_l1")
+LOSSES = ("d_loss", "d_real", "d_fake", "g_loss", "g_adversarial", "g_l1")  # of every preset, once both networks train
 
 
 class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
@@ -24,7 +26,11 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
         updates: "fused" (one pass, both networks) or "article" (the printed loop; see step_tf.py).
         precision: dtype policy of the networks, "float32" or "mixed_bfloat16". Weights, outputs and losses stay float32.
 
-    Input and output of a call: (N, S, S, 3) float32 [-1, 1] RGB.
+    Attributes:
+        generator, discriminator: the two networks (keras.Model).
+        ema: the generator that restores, where it is not `generator` itself: of averaged weights, or of recalibrated statistics.
+
+    Input and output of a call: (N, S, S, 3) float32 [-1, 1] RGB; a generator that starts from a prior takes [A, prior].
 
     Raises:
         UsageError: Keras runs on a backend that has no step here, or `updates` is none of the two.
@@ -32,30 +38,83 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
 
     def __init__(self, spec: Spec, updates: str = "fused", precision: str = "float32"):
         super().__init__(name="pix2pix")
-        available = _updates()
-        if updates not in available:
-            raise UsageError(f"there are no updates {updates!r}: choose one of {', '.join(available)}")
-        self.spec = spec
+        self._backend = steps()
+        if updates not in self._backend.UPDATES:
+            raise UsageError(f"there are no updates {updates!r} on {backend()}: choose one of {', '.join(self._backend.UPDATES)}")
+        self.spec, self._updates = spec, updates
         self.generator = build_generator(spec, precision)
         self.discriminator = build_discriminator(spec, precision)
+        self.ema = build_generator(spec, precision) if spec.ema or spec.recalibrate else None
+        if self.ema is not None:
+            self.ema.trainable = False
+            copy_weights(self.generator, self.ema)
         self.generator_optimizer = _adam(spec, self.generator)
         self.discriminator_optimizer = _adam(spec, self.discriminator)
-        self._step = available[updates](
-            spec, self.generator, self.discriminator, self.generator_optimizer, self.discriminator_optimizer
-        )
+        self._steps: dict[str, Any] = {}
+        self._restore: dict[str, Any] = {}
 
     def call(self, a: Any, training: bool = False) -> Any:
-        """A -> restored, both (N, S, S, 3) float32 [-1, 1]."""
+        """A (or [A, prior]) -> restored, (N, S, S, 3) float32 [-1, 1]."""
         return self.generator(a, training=training)
 
-    def train_on_batch(self, a: Any, b: Any) -> dict[str, float]:
-        """One update of both networks on A and B, each (N, S, S, 3) float32 [-1, 1].
+    def trained(self, name: str) -> tuple[Any, Any]:
+        """The network and the optimizer of "g" or "d"."""
+        if name == "g":
+            return self.generator, self.generator_optimizer
+        return self.discriminator, self.discriminator_optimizer
+
+    def train_on_batch(self, a: Any, b: Any, prior: Any = None, play: str = "both") -> dict[str, float]:
+        """One update on A, B and, for a generator that starts from one, the prior, each (N, S, S, 3) float32 [-1, 1].
+
+        play: which networks change: "both", "generator" (D is not even asked), "discriminator".
 
         Returns:
-            d_loss = 0.5 * (d_real + d_fake), and g_loss = g_adversarial + l1_weight * g_l1, all from before the update
-            (with updates "article": each from before its own). g_l1 is on [-1, 1].
+            losses.objective's, all from before the update (with updates "article": each from before its own), and the norms
+            of the gradients, g_gradient and d_gradient ("article": of its second one). g_l1 is on [-1, 1].
         """
-        return dict(zip(LOSSES, np.asarray(self._step(a, b)).tolist(), strict=True))
+        assert play in PLAYS
+        if play not in self._steps:
+            self._steps[play] = self._backend.compiled(self, self._updates, play)
+        found: dict[str, float] = self._steps[play](a, b, prior)
+        return found
+
+    def restore(self, a: Any, prior: Any = None, averaged: bool = False) -> np.ndarray:
+        """A -> restored, NumPy (N, S, S, 3) float32 [-1, 1]; `averaged`: by the generator `ema`."""
+        name = "ema" if averaged else "generator"
+        if name not in self._restore:
+            self._restore[name] = self._backend.inference(self.ema if averaged else self.generator)
+        return np.asarray(self._restore[name](seen(a, prior)))
+
+    def judge(self, a: Any, image: Any, prior: Any = None) -> np.ndarray:
+        """What D thinks of `image` as the original of A: logits (N, h, w, 1) float32, one for each patch."""
+        if "discriminator" not in self._restore:
+            self._restore["discriminator"] = self._backend.inference(self.discriminator)
+        return np.asarray(self._restore["discriminator"]([a if prior is None else prior, image]))
+
+    def recalibrate(self, batches: Iterable[Batch]) -> None:
+        """Sets the moving statistics of BatchNorm in `ema` to the means over `batches`, seen in training mode without dropout.
+
+        With few images a batch, the moving statistics lag behind weights that move fast; these belong to the weights as they
+        are. (Izmailov et al. 2018 do the same after averaging weights.)
+        """
+        assert self.ema is not None, "the spec asks for no recalibration"
+        if not self.spec.ema:
+            copy_weights(self.generator, self.ema)
+        norms = [layer for layer in self.ema.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        drops = [layer for layer in self.ema.layers if isinstance(layer, keras.layers.Dropout)]
+        momenta, rates = [layer.momentum for layer in norms], [layer.rate for layer in drops]
+        for layer in norms:
+            layer.trainable = True  # else Keras runs it in inference mode
+        for layer in drops:
+            layer.rate = 0.0  # it would draw other numbers after a resumption
+        for count, (a, _, prior) in enumerate(batches):
+            for layer in norms:
+                layer.momentum = count / (count + 1)
+            self.ema(seen(a, prior), training=True)
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum, layer.trainable = momentum, False
+        for layer, rate in zip(drops, rates, strict=True):
+            layer.rate = rate
 
     def variables_by_path(self) -> dict[str, Any]:
         """Everything that training changes, for a checkpoint: weights, moving statistics, dropout seeds, both optimizers.
@@ -63,6 +122,8 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
         Keys are paths such as "generator/down_1_conv/kernel" and "generator_optimizer/iteration"; values are Keras variables.
         """
         found = variables_by_path(self.generator) | variables_by_path(self.discriminator)
+        if self.ema is not None:
+            found |= {f"ema/{path}": value for path, value in weights_by_path(self.ema).items()}
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             found |= {value.path: value for value in optimizer.variables}
         return found
@@ -86,17 +147,31 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
             variable.assign(arrays[path])
 
 
-def _updates() -> dict[str, Any]:
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise UsageError(f"training runs on TensorFlow, but Keras is set to {backend}: set KERAS_BACKEND=tensorflow")
-    from pix2pix.step_tf import UPDATES
+def copy_weights(source: Any, target: Any) -> None:
+    """Gives `target`, a network of the same spec, the weights and moving statistics of `source`."""
+    for theirs, ours in zip(source.weights, target.weights, strict=True):
+        ours.assign(ops.copy(theirs))
 
-    return UPDATES
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """The learning rate by the number of updates: from 0 up in `warmup` of them, `hold` at `peak`, then peak * sqrt(hold / n).
+
+    It does not depend on how long the run will be, so that a run can be made longer (Vaswani et al. 2017 have this shape).
+    """
+
+    def __init__(self, peak: float, warmup: int, hold: int):
+        self.peak, self.warmup, self.hold = peak, warmup, hold
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of update `step`, from 0."""
+        count = ops.cast(step, "float32") + 1.0
+        rate = self.peak * ops.minimum(1.0, count / max(self.warmup, 1))
+        return rate * ops.minimum(1.0, ops.sqrt(self.hold / count)) if self.hold else rate
 
 
 def _adam(spec: Spec, network: Any) -> Any:
     """Adam (Kingma and Ba 2015) for the weights of `network`, its variables made now so that a checkpoint can hold them."""
-    optimizer = keras.optimizers.Adam(spec.learning_rate, beta_1=spec.beta1, name=f"{network.name}_optimizer")
+    rate: Any = WarmUp(spec.learning_rate, spec.warmup, spec.hold) if spec.warmup or spec.hold else spec.learning_rate
+    optimizer = steps().Adam(rate, beta_1=spec.beta1, name=f"{network.name}_optimizer")
     optimizer.build(network.trainable_variables)
     return optimizer

@@ -1,6 +1,7 @@
 """THE model file: one .onnx with the plain graph, every weight under its Keras path, and a card that says what it is.
 
-Input "image", output "restored": float32 (N, 3, H, W) in [-1, 1] RGB. NumPy and onnx only.
+Input "image", output "restored": float32 (N, 3, H, W) in [-1, 1] RGB. Where the card says prior: "mosaic", a second input
+"prior", alike: the bicubic of the cell means (dataset_tools.priors). NumPy and onnx only.
 """
 
 from __future__ import annotations
@@ -21,23 +22,25 @@ from dataset_tools import files
 from dataset_tools.errors import ModelFileError
 
 KEY = "photomend"  # of the one metadata property: the card as JSON
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, FORMAT_VERSION)  # 1 had no prior
 MAX_BYTES = 1 << 30
-INPUT, OUTPUT = "image", "restored"
+INPUT, PRIOR, OUTPUT = "image", "prior", "restored"
 OPSET, IR_VERSION = 17, 8  # old enough for the engines in use
 
 CARD = {  # the fields of the card, all of them always there
-    "format_version": "1",
+    "format_version": "2",
     "task": "mosaic | colorize | other",
     "kind": "generator",
     "preset": "name of the spec it was trained with",
     "size": "S, pixels: the side of the images it was trained on",
     "stride": "pixels: a size it can take is a multiple of it; the graph's input says whether any but S is possible",
     "value_range": "[-1, 1]: uint8 x is x / 127.5 - 1, of the input and of the output",
+    "prior": "mosaic: the graph has a second input | null",
     "recipe": "the degradations of its training inputs, in order, as text",
     "crop": "what a training image showed of its photo: kind, margin, align, padding",
     "step": "updates it was trained for",
-    "weights": "raw | ema",
+    "weights": "raw | ema | recalibrated: what train --ema and --recalibrate mean",
     "dataset": "fingerprint of the dataset",
     "validation": "{restored or a baseline: {metric: mean}} on the validation images, or null where there were none",
     "licence": "of the weights",
@@ -52,7 +55,7 @@ CONSTANT: dict[str, Any] = {  # what every card says alike
     "statement": "What this model restores is invented, not recovered: a plausible guess, learned from other photos. "
     "It does not show who or what was there.",
 }
-DEFAULT = {"licence": "not stated", "validation": None}
+DEFAULT = {"licence": "not stated", "validation": None, "prior": None}
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -122,8 +125,8 @@ def _parse(path: Path, data: bytes) -> Any:
     if KEY not in {prop.key for prop in model.metadata_props}:
         raise ModelFileError(f"{path} has no photomend card: it was made by another program, or is cut short")
     names = ([each.name for each in model.graph.input], [each.name for each in model.graph.output])
-    if names != ([INPUT], [OUTPUT]):
-        raise ModelFileError(f"{path} has the inputs and outputs {names}, but a model file has {INPUT} and {OUTPUT}")
+    if names not in (([INPUT], [OUTPUT]), ([INPUT, PRIOR], [OUTPUT])):
+        raise ModelFileError(f"{path} has the inputs and outputs {names}, but ours have {INPUT} (and {PRIOR}) and {OUTPUT}")
     return model
 
 
@@ -133,11 +136,16 @@ def _card(path: Path, model: Any) -> dict[str, Any]:
         card = json.loads(text)
     except ValueError as error:
         raise ModelFileError(f"the card of {path} is damaged ({error}): copy it again") from error
-    if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
+    if not isinstance(card, dict) or card.get("format_version") not in READABLE:
         found = card.get("format_version") if isinstance(card, dict) else None
         raise ModelFileError(f"{path} is of format version {found}, this photomend reads {FORMAT_VERSION}: install a newer one")
+    card.setdefault("prior", None)
     if missing := sorted(CARD.keys() - card.keys()):
         raise ModelFileError(f"the card of {path} lacks {', '.join(missing)}: export the model again")
+    inputs = [each.name for each in model.graph.input]
+    if card["prior"] != ("mosaic" if PRIOR in inputs else None):
+        raise ModelFileError(f"the card of {path} says prior {card['prior']}, but its graph takes {' and '.join(inputs)}: "
+                             "export the model again")  # fmt: skip
     return card
 
 

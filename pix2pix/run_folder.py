@@ -1,4 +1,4 @@
-"""The run folder: run.json, log.jsonl, samples/, checkpoints/, best.json, model.onnx. Written and read here alone.
+"""The run folder: run.json, log.jsonl, samples/, checkpoints/, best.json, model.onnx, summary.json. Written and read here alone.
 
 A checkpoint is HDF5 and JSON, never pickle. Everything is written to a temporary name and renamed.
 """
@@ -10,7 +10,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from dataset_tools import files
 from dataset_tools.errors import RunError, output_error
 
 FORMAT = "photomend run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no `exact`
 KEPT = 2  # newest checkpoints that stay, beside the best
 
-MAY_CHANGE = {"steps", "val_every", "checkpoint_every"}  # between a run and its resumption
+MAY_CHANGE = ("steps", "val_every", "checkpoint_every", "patience")  # between a run and its resumption
 
 
 class RunFolder:
@@ -36,40 +37,78 @@ class RunFolder:
         self.model = folder / "model.onnx"
 
     def lock(self) -> Any:
-        """A context manager; FolderBusy where another process trains here."""
+        """A context manager. Raises FolderBusy where another process trains here, RunError where `folder` is a file."""
+        if self.folder.is_file():
+            raise RunError(f"{self.folder} is a file: give a folder for the run")
         return files.folder_lock(self.folder / ".lock", f"the run {self.folder}")
 
-    def begin(self, asked: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        """Starts the run, or checks that what is asked for is the run that is here.
+    def begin(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What run.json holds, if what is asked for is the run that is here; None where there is no run yet.
 
         Args:
             asked: the options that make this run what it is, the dataset's fingerprint among them.
-            record: what else run.json tells (versions, device), noted at step 0 and kept.
 
         Raises:
-            RunError: the folder holds something else, or a run with other options.
+            RunError: the folder holds something else, or a run with other options, which the line names.
         """
         path = self.folder / "run.json"
         if not path.exists():
-            others = [entry.name for entry in self.folder.iterdir() if entry.name != ".lock"]
+            others = [path.name for path in self.folder.iterdir() if not path.name.startswith((".lock", files.TEMPORARY))]
             if others:
                 raise RunError(f"the folder {self.folder} is not empty and holds no run: choose another folder")
-            files.replace_json(path, {"format": FORMAT, "format_version": FORMAT_VERSION, "options": asked, **record})
-            return
+            return None
         held = self._read(path)
         if held.get("format") != FORMAT:
             raise RunError(f"{path} was not written by photomend: choose another folder")
+        if held.get("format_version") != FORMAT_VERSION:
+            raise RunError(f"the run {self.folder} is of format version {held.get('format_version')}, this photomend goes on "
+                           f"with {FORMAT_VERSION}: finish it with the version that began it, or start another one")  # fmt: skip
         options = held["options"]
         if options["dataset"] != asked["dataset"]:
             raise RunError(f"the run {self.folder} was trained on another dataset (or it has changed): choose another folder")
-        was, now = _flat(options), _flat(asked)
-        differing = sorted(name for name in was.keys() | now.keys() if name not in MAY_CHANGE and was.get(name) != now.get(name))
-        if differing:
-            told = "; ".join(f"{name} was {was.get(name)}, now {now.get(name)}" for name in differing)
+        if differing := _differing(options, asked, (*MAY_CHANGE, "from.step")):  # whose weights were taken long ago
             raise RunError(
-                f"the run {self.folder} was started with other options ({told}): use the same, or choose another folder"
+                f"the run {self.folder} was started with other options ({differing}): use the same, or choose another folder; "
+                f"only {', '.join(MAY_CHANGE)} may change"
             )
-        files.replace_json(path, {**held, "options": dict(asked)})
+        return held
+
+    def await_run(self, asked: Mapping[str, Any], patience: float = 60.0) -> dict[str, Any]:
+        """`begin` for a worker that is not the chief: it waits until the chief has written run.json.
+
+        Raises:
+            RunError: it did not within `patience` seconds, or see `begin`.
+        """
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            if (self.folder / "run.json").exists() and (held := self.begin(asked)) is not None:
+                return held
+            time.sleep(0.2)
+        raise RunError(
+            f"the chief has not begun the run {self.folder} within {patience:.0f} s: all workers need the same RUN folder"
+        )
+
+    def spec(self) -> dict[str, Any]:
+        """The spec that the run was begun with, as JSON. Raises RunError where run.json cannot be read."""
+        spec: dict[str, Any] = self._read(self.folder / "run.json").get("options", {}).get("spec", {})
+        return spec
+
+    def check_exact(self, held: Mapping[str, Any], now: Mapping[str, Any], inexact: bool) -> None:
+        """Raises RunError where the run cannot go on bit for bit, since the machine or its software is another one.
+
+        Args:
+            held: run.json.
+            now: what its `exact` would be if it began here.
+            inexact: go on all the same.
+        """
+        differing = _differing(held["exact"], now)
+        if differing and not inexact:
+            raise RunError(f"the run {self.folder} cannot go on bit for bit here ({differing}): go on there, or add --inexact")
+
+    def write(self, asked: Mapping[str, Any], exact: Mapping[str, Any], **more: Any) -> None:
+        """Writes run.json: the options, what exactness depends on, and what else there is to tell."""
+        value = {"format": FORMAT, "format_version": FORMAT_VERSION, "options": dict(asked), "exact": dict(exact), **more}
+        files.replace_json(self.folder / "run.json", value)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Appends a row to log.jsonl. Times stand under the one key `time`."""
@@ -90,9 +129,28 @@ class RunFolder:
                 continue
         return rows
 
-    def save(self, step: int, arrays: Mapping[str, np.ndarray], best_step: int | None) -> None:
-        """Writes checkpoints/step-NNNNNN, whole or not at all, then removes the ones that nobody needs."""
+    def save(self, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+        """Writes checkpoints/step-NNNNNN, whole or not at all, then removes the ones that nobody needs.
+
+        Kept are the newest two, and that of best.json. `state`: what else the run must know to go on, as JSON.
+
+        Raises:
+            RunError: an array is not finite; nothing is written.
+            OutputError: no room left; the checkpoints that were there are whole.
+        """
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise RunError(f"{name} is not finite after step {step}: no checkpoint is made of it; those before are kept")
         final = self.checkpoints / f"step-{step:06d}"
+        if not final.exists():  # else it is the same one
+            self._write(final, arrays, {"step": step, "arrays": len(arrays), **state})
+        best = self.best()
+        kept = {*self.steps()[-KEPT:], best["step"] if best else step}
+        for old in self.steps():
+            if old not in kept:
+                shutil.rmtree(self.checkpoints / f"step-{old:06d}", ignore_errors=True)
+
+    def _write(self, final: Path, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
         temporary = self.checkpoints / f"{files.TEMPORARY}{final.name}"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -100,43 +158,53 @@ class RunFolder:
             with h5py.File(temporary / "weights.h5", "w") as store:
                 for name, array in arrays.items():
                     store.create_dataset(name, data=array)
-            (temporary / "state.json").write_text(json.dumps({"step": step, "arrays": len(arrays)}) + "\n", "utf-8")
-            shutil.rmtree(final, ignore_errors=True)
+            (temporary / "state.json").write_text(json.dumps(state) + "\n", "utf-8")
             os.replace(temporary, final)
         except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
             shutil.rmtree(temporary, ignore_errors=True)
             cause = error if isinstance(error, OSError) and error.errno else OSError(errno.ENOSPC, str(error))
             raise output_error(cause, final) from error
-        newest = self.steps()[-KEPT:]
-        for old in self.steps():
-            if old not in newest and old != best_step:
-                shutil.rmtree(self.checkpoints / f"step-{old:06d}", ignore_errors=True)
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints that are here, in order."""
         names = (re.fullmatch(r"step-([0-9]+)", path.name) for path in self.checkpoints.glob("step-*"))
         return sorted(int(found[1]) for found in names if found)
 
-    def load(self, step: int) -> dict[str, np.ndarray]:
-        """The arrays of a checkpoint. Raises RunError where it is damaged."""
-        path = self.checkpoints / f"step-{step:06d}" / "weights.h5"
+    def load(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The arrays of a checkpoint, and its state. Raises RunError where it is damaged."""
+        folder = self.checkpoints / f"step-{step:06d}"
         arrays: dict[str, np.ndarray] = {}
         try:
-            with h5py.File(path, "r") as store:
+            with h5py.File(folder / "weights.h5", "r") as store:
                 store.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-        except OSError as error:
+            state = json.loads((folder / "state.json").read_text("utf-8"))
+            if state["arrays"] != len(arrays):
+                raise ValueError(f"it holds {len(arrays)} of {state['arrays']} arrays")
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise RunError(
-                f"the checkpoint {path} is damaged ({error}): delete its folder to go on from the one before"
+                f"the checkpoint {folder} is damaged ({error}): delete that folder to go on from the one before"
             ) from error
-        return arrays
+        return arrays, state
 
-    def rewind(self, step: int) -> None:
-        """Forgets what the log and best.json say about steps after `step`: they will be done again."""
+    def rewind(self, step: int, better: Callable[[Any, Any], bool]) -> None:
+        """Forgets what the log and best.json say about steps after `step`: they will be done again. Removes what a kill left.
+
+        better(figures, others): whether a validation beats another, to find the best of what remains.
+        """
+        for left in list(self.folder.rglob(f"{files.TEMPORARY}*")):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         kept = [row for row in self.rows() if row["step"] <= step]
         files.replace_text(self.folder / "log.jsonl", "".join(map(files.json_line, kept)))
         best = self.best()
         if best and best["step"] > step:
-            (self.folder / "best.json").unlink()
+            found = None
+            for row in kept:
+                if row["kind"] == "validation" and (found is None or better(row["figures"], found["figures"])):
+                    found = row
+            if found:
+                self.set_best({"step": found["step"], "metric": best["metric"], "figures": found["figures"]})
+            else:
+                (self.folder / "best.json").unlink()
 
     def best(self) -> dict[str, Any] | None:
         """best.json: the step and figures of the model in model.onnx, or None before there is one."""
@@ -154,6 +222,13 @@ class RunFolder:
         if not isinstance(value, dict):
             raise RunError(f"{path} was not written by photomend: choose another folder")
         return value
+
+
+def _differing(was: Mapping[str, Any], now: Mapping[str, Any], but: Sequence[str] = ()) -> str:
+    """ "seed was 1, now 2; …": what differs in two nested mappings, or "" where nothing does."""
+    before, after = _flat(was), _flat(now)
+    names = sorted(name for name in before.keys() | after.keys() if name not in but and before.get(name) != after.get(name))
+    return "; ".join(f"{name} was {before.get(name)}, now {after.get(name)}" for name in names)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from dataset_tools.errors import UsageError
@@ -12,25 +12,30 @@ GENERATOR_KINDS = ("upsampling_unet", "transposed_unet", "residual")
 DISCRIMINATOR_KINDS = ("activation_norm", "patchgan", "plain")
 ADVERSARIAL = ("mse", "bce")
 
-STEM = 2  # the residual generator works at 1/2 of the image's size and below
+STARTS = ("input", "prior", "luminance")
 
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """The network A -> restored. The kinds are drawn in networks.py."""
+    """The network A -> restored. The kinds are drawn in generators.py."""
 
     kind: str  # one of GENERATOR_KINDS
     filters: tuple[int, ...]  # channels of each level, from the finest to the coarsest
     dropout: float = 0.0  # rate in the first three decoder layers (transposed_unet) or in every block (residual)
-    blocks: int = 0  # residual blocks a level, on the way down and again on the way up; residual only
+    blocks: tuple[int, ...] = ()  # residual blocks of each level, on the way down and again on the way up; residual only
+    stem: int = 1  # pixels a side for one position of the finest level; residual only
+    starts_from: str = "input"  # one of STARTS: what the correction is added to; residual only
 
     def __post_init__(self) -> None:
         _one_of("generator kind", self.kind, GENERATOR_KINDS)
+        _one_of("start", self.starts_from, STARTS)
+        if self.kind == "residual" and len(self.blocks) != len(self.filters):
+            raise ValueError(f"a residual generator has as many numbers of blocks as levels; received {self.blocks}")
 
     @property
     def stride(self) -> int:
         """Image pixels a side for one position of the coarsest level: the size is a multiple of it."""
-        return STEM << (len(self.filters) - 1) if self.kind == "residual" else 1 << len(self.filters)
+        return self.stem << (len(self.filters) - 1) if self.kind == "residual" else 1 << len(self.filters)
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,23 @@ class Spec:
     name: str  # of the preset
     size: int  # S: images are S × S pixels
     batch: int  # pairs an update
-    learning_rate: float  # of both Adam optimizers
+    learning_rate: float  # of both Adam optimizers, at its highest
     beta1: float  # of both Adam optimizers
-    l1_weight: float  # generator loss = adversarial + l1_weight * mean |restored - B|, on [-1, 1]
+    l1_weight: float  # generator loss = adversarial_weight * adversarial + l1_weight * mean |restored - B| on [-1, 1] + …
     adversarial: str  # "mse" (Mao et al. 2017) or "bce" (Goodfellow et al. 2014), both on logits
-    jitter: int  # pairs are enlarged to S + jitter, then cut to S × S at random; 0 is none
+    jitter: int  # pairs are enlarged by up to this many pixels, then cut to S × S at random; 0 is none
     flip: bool  # mirror half of the pairs
     generator: GeneratorSpec
     discriminator: DiscriminatorSpec
+    adversarial_weight: float = 1.0
+    slope_weight: float = 0.0  # … slope_weight * mean |differences of neighbours, restored - B|
+    alone: int = 0  # first steps in which G trains without D
+    clip: float = 0.0  # largest norm of each network's gradient, over all its weights; 0 is none
+    warmup: int = 0  # steps in which the learning rate grows from 0
+    hold: int = 0  # steps at the highest learning rate, after which it falls as 1 / sqrt(step); 0 is for ever
+    ema: float = 0.0  # decay of the moving average of G's weights, which is then what restores; 0 is none
+    recalibrate: int = 0  # training batches from which BatchNorm's statistics are taken anew before restoring; 0: as they moved
+    fresh: bool = False  # degrade B anew each time, where the recipe allows it
 
     def __post_init__(self) -> None:
         _one_of("adversarial loss", self.adversarial, ADVERSARIAL)
@@ -83,6 +97,13 @@ class Spec:
         """This spec for S = `size`. Raises UsageError, which names what is allowed."""
         return replace(self, size=size)
 
+    def for_task(self, task: str) -> Spec:
+        """This spec for a task (mosaic | colorize | other): a residual generator starts from what is known without it."""
+        if self.generator.kind != "residual":
+            return self
+        start = {"mosaic": "prior", "colorize": "luminance"}.get(task, "input")
+        return replace(self, generator=replace(self.generator, starts_from=start))
+
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers: equal to itself after a trip through JSON."""
         return {key: _plain(value) for key, value in asdict(self).items()}
@@ -100,7 +121,7 @@ class Spec:
         given = dict(value)
         for name, part in parts.items():
             _same_keys(f"spec's {name}", given[name], part)
-            given[name] = part(**{**given[name], "filters": tuple(given[name]["filters"])})
+            given[name] = part(**{key: tuple(item) if isinstance(item, list) else item for key, item in given[name].items()})
         return cls(**given)
 
 
@@ -117,19 +138,19 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _same_keys(what: str, value: Any, kind: type[Any]) -> None:
     expected = {field.name for field in fields(kind)}
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
     if not isinstance(value, Mapping):
         raise ValueError(f"the {what} is no JSON object")
-    if missing := sorted(expected - value.keys()):
+    if missing := sorted(needed - value.keys()):
         raise ValueError(f"the {what} lacks {', '.join(missing)}")
     if unknown := sorted(value.keys() - expected):
         raise ValueError(f"the {what} has the unknown key {', '.join(unknown)}")
 
 
-# Small and quick, for a handful of photos. Dropout is what keeps it from learning them by heart; no jitter, because enlarging
-# a mosaic moves its cells off their grid, which costs more than the variety gains.
+# Small and quick, for a handful of photos. Dropout is what keeps it from learning them by heart.
 _TINY = Spec(
     name="tiny", size=64, batch=8, learning_rate=3e-4, beta1=0.5, l1_weight=100.0, adversarial="mse", jitter=0, flip=True,
-    generator=GeneratorSpec("residual", (32, 64, 128), dropout=0.5, blocks=1),
+    generator=GeneratorSpec("residual", (32, 64, 128), dropout=0.5, blocks=(1, 1, 1), stem=2),
     discriminator=DiscriminatorSpec("plain", (16, 32, 64)),
 )  # fmt: skip
 
@@ -147,4 +168,13 @@ _PAPER = Spec(
     discriminator=DiscriminatorSpec("patchgan", (64, 128, 256, 512)),
 )  # fmt: skip
 
-PRESETS: dict[str, Spec] = {spec.name: spec for spec in (_TINY, _ARTICLE, _PAPER)}
+# Our own: it starts from what is known without it, works at 1/4 of the size and below, and uses no statistics of the batch.
+# docs/training.md says what each part of it brings.
+_MEND = Spec(
+    name="mend", size=256, batch=8, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
+    generator=GeneratorSpec("residual", (64, 128, 256, 384), blocks=(1, 1, 1, 2), stem=4),
+    discriminator=DiscriminatorSpec("plain", (32, 64, 128, 256)),
+    adversarial_weight=0.1, alone=400, clip=100.0, warmup=50, hold=400, ema=0.999, fresh=True,
+)  # fmt: skip
+
+PRESETS: dict[str, Spec] = {spec.name: spec for spec in (_MEND, _ARTICLE, _PAPER, _TINY)}

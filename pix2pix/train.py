@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import os
-import platform
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -18,24 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from dataset_tools.errors import RunError, UsageError
+from dataset_tools import degradations
+from dataset_tools.errors import DatasetError, MissingDependency, RunError, UsageError
 from dataset_tools.manifest import Dataset, open_dataset
+from dataset_tools.metrics import METRICS
+from pix2pix import workers
 from pix2pix.batches import Batches
+from pix2pix.events import Event
 from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS, Spec
 from pix2pix.validation import Figures, Validation
 
 LOG_EVERY = 50  # steps whose mean losses make one row of the log
-
-
-@dataclass(frozen=True)
-class Event:
-    """What `train_model` tells its caller as it goes."""
-
-    kind: str  # "start" | "step" | "validation" | "note"
-    step: int
-    steps: int  # in all, as far as can be told
-    values: Mapping[str, Any]
+STRATEGIES = ("none", "mirrored", "multiworker")
 
 
 @dataclass(frozen=True)
@@ -44,143 +37,188 @@ class TrainReport:
 
     run: Path
     steps: int
-    seconds: float  # of this call's steps and loading, without validation and export
+    seconds: float  # of steps and loading since step 0, without validation and export
     figures: Figures | None  # of the last validation
     best: Mapping[str, Any] | None  # best.json
     model: Path | None
+    ended: str = "steps"  # what it ended by: steps | patience | seconds
 
 
 def train_model(
-    dataset: Path, run: Path, *, preset: str = "article", steps: int = 5000, batch: int | None = None, seed: int = 0,
-    updates: str = "fused", precision: str = "float32", direction: str = "AtoB", val_images: int = 64,
-    val_every: int = 250, checkpoint_every: int = 250, max_seconds: float = math.inf,
+    dataset: Path, run: Path, *, preset: str = "mend", steps: int = 5000, batch: int | None = None, seed: int = 0,
+    updates: str = "fused", precision: str = "auto", direction: str = "AtoB", ema: float | None = None, recalibrate: int = 0,
+    metric: str = "auto", patience: int = 0, source: Path | None = None, warmup_d: int | None = None,
+    val_images: int = 64, val_every: int = 250, checkpoint_every: int = 250, max_seconds: float = math.inf,
+    device: str = "auto", threads: int | None = None, inexact: bool = False, strategy: str = "none",
     tell: Callable[[Event], None] = lambda event: None,
 ) -> TrainReport:  # fmt: skip
-    """Trains `preset` on the train split of `dataset` until `steps` updates are done; the same call resumes.
+    """Trains `preset` on the train split of `dataset` until `steps` updates are done; the same call resumes, bit for bit.
 
     Args:
         batch: pairs a step; None is the preset's own.
         updates: "fused" (one pass, both networks) or "article" (the printed loop).
-        precision: "float32" or "mixed_bfloat16".
+        precision: "float32", "mixed_bfloat16", or "auto": what this machine is good at, decided at step 0 and kept.
         direction: "BtoA" for classic datasets that hold the input on the right.
+        ema: decay of the moving average of the generator's weights, 0 is none; None is the preset's own.
+        recalibrate: take BatchNorm's statistics anew, from so many training batches, before each validation and export.
+        metric: the best model is chosen by it; "auto" is delta_e for colorization, else psnr.
+        patience: end after so many validations without a new best one; 0 is never.
+        source: take the first weights from a model file (the generator) or a run folder (both networks).
+        warmup_d: first steps in which D trains alone; None is 200 where `source` is a model file, else 0.
         val_images: validation images, chosen by hash; figures are given every `val_every` steps and at the end.
         max_seconds: of steps and loading in this call, after which it ends as if `steps` were reached.
+        device: "gpu" refuses to train without one, "cpu" uses none, "auto" takes what there is.
+        threads: of the CPU; None is all that there are, or what the run began with.
+        inexact: go on with a run on another machine, precision, number of threads or versions, no longer bit for bit.
+        strategy: "mirrored" (the GPUs of this machine) or "multiworker" (several machines, by TF_CONFIG).
 
     Raises:
         DatasetError, RunError, UsageError, FolderBusy, OutputError: one line each. Ctrl-C and SIGTERM save first.
     """
     # --- what is to be done
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"--seed {seed}: give 0 to {2**32 - 1}")
     data = open_dataset(dataset, direction)
-    spec = spec_for(preset, data, batch)
-    record = {"versions": _versions(), "device": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    spec = replace(spec_for(preset, data, batch, ema), recalibrate=recalibrate)
+    metric = _metric(metric, data)
+    origin = _origin(source, spec)
+    warmup_d = (200 if origin and origin["kind"] == "model" else 0) if warmup_d is None else warmup_d
+    _check(spec, seed, updates, warmup_d, strategy, max_seconds)
     asked = {"dataset": data.fingerprint, "preset": preset, "spec": spec.to_json(), "seed": seed, "updates": updates,
-             "precision": precision, "direction": direction, "val_images": val_images, "steps": steps,
-             "val_every": val_every, "checkpoint_every": checkpoint_every}  # fmt: skip
-    batches = Batches(data.pairs("train"), spec.size, spec.batch, seed, jitter=spec.jitter, flip=spec.flip, direction=direction)
+             "direction": direction, "metric": metric, "patience": patience, "from": origin, "warmup_d": warmup_d,
+             "val_images": val_images, "steps": steps, "val_every": val_every, "checkpoint_every": checkpoint_every,
+             "strategy": strategy}  # fmt: skip
+    pairs = data.pairs("train")
+    prior = spec.generator.starts_from == "prior"
+    names = tuple(
+        dict.fromkeys(["psnr", "ssim", "l1", *(("delta_e", "colourfulness") if task_of(data) == "colorize" else ()), metric])
+    )
     folder = RunFolder(run)
-    with folder.lock(), _Stopper() as stopper:
-        folder.begin(asked, record)
+    several = workers.told() if strategy == "multiworker" else None
+    part = (several.rank, len(several.addresses)) if several else (0, 1)
+    chief = part[0] == 0
+    batches = Batches(pairs, spec.size, spec.batch, seed, jitter=spec.jitter, flip=spec.flip, direction=direction,
+                      anew=recipe_anew(data) if spec.fresh else (), prior=prior, spill=run, part=part)  # fmt: skip
+    validation = Validation(data.pairs("val"), spec.size, val_images, direction, spec.batch, names, prior)
+    with folder.lock() if chief else nullcontext(), _Stopper() as stopper:
+        # --- the machine, as the run began with it
+        held = folder.begin(asked) if chief else None
+        tell(Event("loading", 0, steps, {}))
+
+        from pix2pix.backend import keras, steps as backend_of  # isort: skip - seconds, and not needed to refuse the above
+
+        backend = backend_of()
+        exact, spread = _exact(folder, backend, held, precision, device, threads, inexact, strategy, several)
+        stopper.listen()  # several workers: TensorFlow has taken SIGTERM for itself
+        if spread and spec.batch % spread.replicas:
+            raise UsageError(f"{spec.batch} pairs a step cannot be shared by {spread.replicas} devices: give a --batch that can")
+        if chief:
+            folder.write(asked if held is None or not folder.steps() else {**asked, "from": held["options"]["from"]}, exact)
+        done = (folder.steps() or [0])[-1]
+        if spread:
+            done = spread.agree(done)
+            if not chief:
+                folder.await_run(asked)
 
         # --- the model, and where it stands
-        from pix2pix.export import write_model_file
         from pix2pix.model import Pix2Pix
-
-        import keras  # isort: skip - networks.py chooses its backend first
+        from pix2pix.watch import Watch
 
         keras.utils.set_random_seed(seed)
-        model = Pix2Pix(spec, updates=updates, precision=precision)
-        done = (folder.steps() or [0])[-1]
+        with spread.scope() if spread else nullcontext():
+            model = Pix2Pix(spec, updates=updates, precision=exact["precision"])
+        seconds, window = 0.0, list[dict[str, float]]()
         if done:
-            model.set_variables(folder.load(done))
-        folder.rewind(done)
-        start, last_saved = done, done
-        tell(Event("start", done, steps, {"pairs": len(batches), "spec": spec, "resumed": bool(done)}))
+            arrays, state = folder.load(done)
+            model.set_variables(arrays)
+            seconds, window = state["seconds"], state["window"]
+        elif source is not None:
+            from pix2pix.origin import adopt
 
-        # --- the validation images
-        extra = ("delta_e", "colourfulness") if task_of(data) == "colorize" else ()
-        validation = Validation(data.pairs("val"), spec.size, val_images, direction, spec.batch, extra)
-        if not len(validation):
-            tell(
-                Event("note", done, steps, {"text": "the val split is empty: no figures, and model.onnx follows the newest step"})
-            )
+            adopt(model, source)
+        watch = Watch(
+            folder, model, validation, metric, lambda at, found: model_card(spec, data, at, found), batches.at, tell, chief
+        )
+        watch.begin(done)
 
-        def validate(step: int) -> Figures | None:
-            figures = None
-            if len(validation):
-                restored = validation.restore(lambda a: model.generator(a, training=False))
-                figures = validation.measure(restored)
-                header = f"{preset}, step {step}: " + ", ".join(
-                    f"{n} {v['psnr']:.2f} dB / {v['ssim']:.3f}" for n, v in figures.items()
-                )
-                validation.write_sample(run / "samples" / f"step-{step:06d}.png", restored, header)
-                folder.log({"kind": "validation", "step": step, "figures": figures})
-                tell(Event("validation", step, steps, figures))
-            best = folder.best()
-            if figures is None or best is None or figures["restored"]["psnr"] > best["figures"]["restored"]["psnr"]:
-                card = model_card(spec, data, step, figures)
-                write_model_file(model.generator, folder.model, card)
-                folder.set_best({"step": step, "metric": "psnr", "figures": figures})
-            return figures
+        def stale() -> int:
+            return spread.agree(watch.stale()) if spread else watch.stale()
+
+        start, last_saved, began = done, done, seconds
+        ended = "patience" if patience and stale() >= patience else "steps"
+        tell(Event("start", done, steps, {"pairs": len(batches), "spec": spec, "resumed": bool(done), "exact": exact}))
+        for text in _notes(data, spec, batches, len(validation)):
+            tell(Event("note", done, steps, {"text": text}))
 
         def save(step: int) -> None:
-            best = folder.best()
-            arrays = {name: np.asarray(value).copy() for name, value in model.variables_by_path().items()}
-            folder.save(step, arrays, best["step"] if best else None)
+            if chief:
+                arrays = {name: np.asarray(value).copy() for name, value in model.variables_by_path().items()}
+                folder.save(step, arrays, {"seconds": seconds, "window": window})
 
         # --- the loop
-        figures: Figures | None = None
-        window: list[dict[str, float]] = []
-        seconds = 0.0
-        tick = time.perf_counter()
-        for a, b in batches.stream(start, steps):
-            losses = model.train_on_batch(a, b)
-            done += 1
-            seconds += time.perf_counter() - tick
-            _check_finite(losses, done, last_saved)
-            window.append(losses)
-            last = done == steps or seconds >= max_seconds
-            if done % LOG_EVERY == 0 or last:
-                means = {name: float(np.mean([row[name] for row in window])) for name in losses}
-                folder.log({"kind": "losses", "step": done, "losses": means, "time": {"seconds": round(seconds, 3)}})
-                window = []
-            within = done + int((max_seconds - seconds) * (done - start) / seconds) if max_seconds < math.inf else steps
-            tell(Event("step", done, max(done, min(steps, within)), losses))
-            if stopper.asked:
-                save(done)
-                break
-            if done % val_every == 0 or last:
-                figures = validate(done)
-            best = folder.best()
-            if done % checkpoint_every == 0 or last or (best and best["step"] == done):  # the best one stays on disk
-                save(done)
-                last_saved = done
-            if last:
-                break
+        with watch:
             tick = time.perf_counter()
-        return TrainReport(run, done, seconds, figures or _last_figures(folder), folder.best(),
-                           folder.model if folder.model.exists() else None)  # fmt: skip
+            for a, b, known in batches.stream(start, steps if ended == "steps" else start, ahead=_ahead(backend)):
+                losses = model.train_on_batch(a, b, known, play_at(done, spec, warmup_d))
+                done += 1
+                seconds += time.perf_counter() - tick
+                _check_finite(losses, done, last_saved, run)
+                window.append(losses)
+                ended = "steps" if done == steps else "seconds" if seconds - began >= max_seconds else ""
+                if done % LOG_EVERY == 0 or ended:
+                    watch.losses(done, _means(window), seconds)
+                    window = []
+                share = max_seconds / max(seconds - began, 1e-9)
+                within = done if ended else min(steps, start + int((done - start) * share)) if math.isfinite(share) else steps
+                tell(Event("step", done, max(done, within), {**losses, "seconds": seconds - began}))
+                if done % val_every == 0 or ended:
+                    watch.validate(done, steps, seconds)
+                    if patience and not ended and stale() >= patience:
+                        ended = "patience"
+                stop = bool(ended or stopper.asked)  # asked once: what stops here is saved here
+                if done % checkpoint_every == 0 or stop or watch.best == done:
+                    save(done)  # the best one stays on disk
+                    last_saved = done
+                if stop:
+                    break
+                tick = time.perf_counter()
+            watch.draw_timeline(steps)
+            if not stopper.asked and chief:
+                watch.summarise(done, seconds, ended, {"exact": exact})
+            if spread and not stopper.asked:
+                spread.agree(done)  # all wait until everything is written
+        return TrainReport(run, done, seconds, watch.figures or _last_figures(folder), folder.best(),
+                           folder.model if folder.model.exists() else None, ended)  # fmt: skip
 
 
-def spec_for(preset: str, data: Dataset, batch: int | None = None) -> Spec:
-    """The spec of `preset` at the size of the dataset's pairs. Raises UsageError where it cannot take that size."""
+def play_at(step: int, spec: Spec, warmup_d: int) -> str:
+    """Which networks the update after `step` changes: D alone until `warmup_d`, then G alone until `spec.alone`, then both."""
+    if step < warmup_d:
+        return "discriminator"
+    return "generator" if step < spec.alone else "both"
+
+
+def spec_for(preset: str, data: Dataset, batch: int | None = None, ema: float | None = None) -> Spec:
+    """The spec of `preset` for the dataset's task and size. Raises UsageError where it cannot take that size."""
     if preset not in PRESETS:
         raise UsageError(f"there is no preset {preset!r}: choose one of {', '.join(PRESETS)}")
-    spec = PRESETS[preset].with_size(pair_size(data))
+    spec = PRESETS[preset].for_task(task_of(data)).with_size(pair_size(data))
     if batch is not None and batch < 1:
         raise UsageError(f"--batch {batch}: give 1 or more")
-    return replace(spec, batch=batch) if batch else spec
+    if ema is not None and not 0 <= ema < 1:
+        raise UsageError(f"--ema {ema}: give 0 (none) to less than 1, such as 0.999")
+    return replace(spec, batch=batch or spec.batch, ema=spec.ema if ema is None else ema)
 
 
 def pair_size(data: Dataset) -> int:
-    """S, from dataset.json or, in a classic folder, from the first image."""
+    """S, from dataset.json or, in a classic folder, from the first image. Raises DatasetError where that is no pair."""
     if data.info:
         return int(data.info["size"])
     from dataset_tools import image_io
 
     first = next(row for split in ("train", "val", "test") for row in data.pairs(split))
-    return image_io.read(first.path).info.height
+    height, width = image_io.read(first.path).rgb8.shape[:2]
+    if width != 2 * height:
+        raise DatasetError(f"{first.path} is {width}×{height} pixels and no pair: A|B stand side by side, twice as wide as high")
+    return int(height)
 
 
 def task_of(data: Dataset) -> str:
@@ -196,17 +234,121 @@ def model_card(spec: Spec, data: Dataset, step: int, figures: Figures | None) ->
     recipe = (data.info or {}).get("recipe", {})
     return {
         "task": task_of(data), "preset": spec.name, "size": spec.size, "recipe": recipe.get("degrade", []),
-        "crop": {"kind": recipe.get("crop"), "margin": recipe.get("margin"), "padding": recipe.get("padding"), "align": False},
-        "step": step, "weights": "raw", "dataset": data.fingerprint, "validation": figures, "spec": spec.to_json(),
+        "prior": "mosaic" if spec.generator.starts_from == "prior" else None,
+        "crop": {"kind": recipe.get("crop"), "margin": recipe.get("margin"), "padding": recipe.get("padding"),
+                 "align": recipe.get("align", False)},
+        "step": step, "weights": _weights(spec), "dataset": data.fingerprint, "validation": figures,
+        "spec": spec.to_json(),
     }  # fmt: skip
 
 
-def _check_finite(losses: Mapping[str, float], step: int, last_saved: int) -> None:
+def _weights(spec: Spec) -> str:
+    return "ema" if spec.ema else "recalibrated" if spec.recalibrate else "raw"
+
+
+def _metric(metric: str, data: Dataset) -> str:
+    if metric == "auto":
+        return "delta_e" if task_of(data) == "colorize" else "psnr"
+    ranking = [name for name, each in METRICS.items() if each.better != "none"]
+    if metric not in ranking:
+        raise UsageError(f"--metric {metric}: choose one of auto, {', '.join(ranking)}")
+    return metric
+
+
+def _check(spec: Spec, seed: int, updates: str, warmup_d: int, strategy: str, max_seconds: float) -> None:
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: give 0 to {2**32 - 1}")
+    if updates == "article" and (spec.generator.starts_from == "prior" or spec.alone or warmup_d):
+        raise UsageError("--updates article trains both networks at each step, and knows no prior: take it with --preset article "
+                         "or paper, and --warmup-d 0")  # fmt: skip
+    if strategy not in STRATEGIES:
+        raise UsageError(f"--strategy {strategy}: choose one of {', '.join(STRATEGIES)}")
+    if strategy != "none" and (updates != "fused" or math.isfinite(max_seconds)):
+        raise UsageError(f"--strategy {strategy} goes with --updates fused, and without a limit of time")
+
+
+def _origin(source: Path | None, spec: Spec) -> dict[str, Any] | None:
+    if source is None:
+        return None
+    from pix2pix.origin import describe
+
+    return describe(source, spec)
+
+
+def recipe_anew(data: Dataset) -> list[degradations.Step]:
+    """The steps of the recipe, if they can be laid on any crop, whatever it shows and wherever it was; else none."""
+    recipe = (data.info or {}).get("recipe", {})
+    steps = [degradations.parse(text) for text in recipe.get("degrade", [])] if recipe.get("made_by") == "build" else []
+    whole = all(not degradations.in_photo(step) and step.options.get("region", "whole") == "whole" for step in steps)
+    return steps if whole else []
+
+
+def _exact(
+    folder: RunFolder,
+    backend: Any,
+    held: Mapping[str, Any] | None,
+    precision: str,
+    device: str,
+    threads: int | None,
+    inexact: bool,
+    strategy: str,
+    several: workers.Workers | None,
+) -> tuple[dict[str, Any], Any]:
+    """What the run's exactness depends on, set up: as it began, or as it is here if it begins here or goes on inexactly.
+
+    And the devices that share each batch, or None. They must be set up before anything is computed.
+    """
+    from pix2pix import machine
+
+    if precision not in ("auto", *machine.PRECISIONS):
+        raise UsageError(f"--precision {precision}: choose one of auto, {', '.join(machine.PRECISIONS)}")
+    was = held["exact"] if held else None
+    in_use = backend.prepare(threads or (was["threads"] if was else len(os.sched_getaffinity(0))), device)
+    if device == "gpu" and not backend.accelerators():
+        raise MissingDependency("no GPU was found: install a driver of NVIDIA's and pip install 'photomend[gpu]', or leave "
+                                "--device gpu away")  # fmt: skip
+    spread = backend.Spread(several) if strategy != "none" else None
+    if precision == "auto":
+        precision = was["precision"] if was else machine.best_precision()
+    if spread:
+        precision = machine.PRECISIONS[spread.agree(machine.PRECISIONS.index(precision))]
+    now = machine.exact(precision, in_use) | ({"devices": spread.replicas} if spread else {})
+    if held:
+        folder.check_exact(held, now, inexact)
+    return now, spread
+
+
+def _notes(data: Dataset, spec: Spec, batches: Batches, validated: int) -> Iterator[str]:
+    if not validated:
+        yield "the val split is empty: no figures, and model.onnx follows the newest step"
+    if spec.fresh and not batches.anew:
+        yield "the inputs are taken from the pairs as they are: this recipe cannot be laid on them anew"
+    if len(batches) < 4 * spec.batch:
+        yield f"{len(batches)} pairs are few: the model will learn them by heart"
+
+
+def _ahead(backend: Any) -> int:
+    """Batches that are loaded ahead: an accelerator is fed by several threads, a CPU has better to do."""
+    return min(16, len(os.sched_getaffinity(0))) if backend.accelerators() else 1
+
+
+def _means(window: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each loss over the steps that have it."""
+    names = dict.fromkeys(name for row in window for name in row)
+    return {name: float(np.mean([row[name] for row in window if name in row])) for name in names}
+
+
+def _check_finite(losses: Mapping[str, float], step: int, last_saved: int, run: Path) -> None:
     for name, value in losses.items():
         if not math.isfinite(value):
             network = "discriminator" if name.startswith("d_") else "generator"
-            raise RunError(f"the {network}'s loss {name} is {value} at step {step}: the checkpoint of step {last_saved} is kept; "
-                           "start a new run with another --seed or --precision float32")  # fmt: skip
+            what = "gradient" if name.endswith("gradient") else "loss"
+            kept, then = "there was no checkpoint yet", ""
+            if last_saved:
+                kept = f"the checkpoint of step {last_saved} is kept"
+                then = f", or go on from that checkpoint in a new run with --from {run}"
+            raise RunError(f"the {network}'s {what} {name} is {value} at step {step}: {kept}; start a new run with another "
+                           f"--seed or --precision float32{then}")  # fmt: skip
 
 
 def _last_figures(folder: RunFolder) -> Figures | None:
@@ -214,26 +356,27 @@ def _last_figures(folder: RunFolder) -> Figures | None:
     return found[-1] if found else None
 
 
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("keras", "numpy", "photomend", "tensorflow")}
-
-
 @contextmanager
 def _Stopper() -> Iterator[Any]:
     """Turns the first Ctrl-C or SIGTERM into a wish that the loop reads after its step; passed on when the block ends."""
 
+    here = threading.current_thread() is threading.main_thread()
+    before: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM) if here}
+
     class Wish:
         asked: int | None = None
 
+        def listen(self) -> None:
+            for signum in before:
+                signal.signal(signum, note)
+
     wish = Wish()
-    before: dict[int, Any] = {}
 
     def note(signum: int, frame: FrameType | None) -> None:
         wish.asked = signum
         signal.signal(signum, before[signum])  # the second one stops at once
 
-    if threading.current_thread() is threading.main_thread():
-        before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    wish.listen()
     try:
         yield wish
     finally:

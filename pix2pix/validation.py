@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
+import cv2
 import numpy as np
 
-from dataset_tools import image_io, metrics, sheets
+from dataset_tools import metrics, priors, sheets
 from dataset_tools.manifest import PairRow
 from pix2pix.batches import read_pair
 from pix2pix.pixels import to_float, to_uint8
 
 Figures = dict[str, dict[str, float]]  # {"restored" | a baseline: {metric: mean}}
 SHOWN = 6  # rows of a sample grid
+
+
+def better(metric: str) -> Callable[[Figures, Figures], bool]:
+    """Whether one validation beats another, by the restored images' `metric`."""
+    sign = 1 if metrics.METRICS[metric].better == "higher" else -1
+    return lambda one, other: sign * one["restored"][metric] > sign * other["restored"][metric]
+
+
+def unbeaten(figures: Figures, metric: str) -> list[str]:
+    """The trivial baselines that the restored images do not beat by `metric`."""
+    others = [name for name in figures if name not in ("restored", "raw")]
+    return [name for name in others if not better(metric)(figures, {"restored": figures[name]})]
 
 
 class Validation:
@@ -24,41 +36,57 @@ class Validation:
         rows: the pairs of the validation split.
         count: how many of them; chosen by hash of their name, so that the choice never depends on order.
         batch: images that the model restores at once.
-        extra: metrics beside PSNR, SSIM and L1.
+        names: the metrics.
+        prior: whether the model takes a prior; it is the one that the pixels tell, as when a photo is restored.
     """
 
-    def __init__(self, rows: Sequence[PairRow], size: int, count: int, direction: str, batch: int, extra: Sequence[str] = ()):
+    def __init__(
+        self, rows: Sequence[PairRow], size: int, count: int, direction: str, batch: int,
+        names: Sequence[str] = ("psnr", "ssim", "l1"), prior: bool = False,
+    ):  # fmt: skip
         chosen = sorted(rows, key=lambda row: hashlib.sha256(row.name.rpartition("/")[2].encode("utf-8")).digest())[:count]
         loaded = [read_pair(row, size, direction) for row in chosen]
-        self.names = ("psnr", "ssim", "l1", *extra)
-        self.batch = batch
+        self.names, self.batch = tuple(names), batch
         self.a = [a for a, _ in loaded]
         self.b = [b for _, b in loaded]
+        self.priors = [priors.estimated(a) for a in self.a] if prior else None
         self.baselines = [metrics.baselines(a, row.degradations) for a, row in zip(self.a, chosen, strict=True)]
         first = self.baselines[0] if self.baselines else {}
-        names = [name for name in first if all(name in given for given in self.baselines)]
-        self.figures: Figures = {name: self._mean([given[name] for given in self.baselines]) for name in names}
+        known = [name for name in first if all(name in given for given in self.baselines)]
+        self.figures: Figures = {name: self.mean([given[name] for given in self.baselines]) for name in known}
 
     def __len__(self) -> int:
         return len(self.a)
 
-    def _mean(self, restored: Sequence[np.ndarray]) -> dict[str, float]:
+    def mean(self, restored: Sequence[np.ndarray]) -> dict[str, float]:
+        """The mean of every metric of `restored`, one uint8 (S, S, 3) for each pair, against the originals."""
         measured = [metrics.measure(image, b, self.names) for image, b in zip(restored, self.b, strict=True)]
         return {name: float(np.mean([row[name] for row in measured])) for name in self.names}
 
-    def restore(self, generate: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
-        """Every A through `generate`, (N, S, S, 3) float32 [-1, 1] -> the same; as (S, S, 3) uint8."""
-        restored: list[np.ndarray] = []
+    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+        """All pairs as the model takes them: A, B and the prior, each (N, S, S, 3) float32 [-1, 1]."""
         for start in range(0, len(self), self.batch):
-            restored.extend(to_uint8(np.asarray(generate(to_float(np.stack(self.a[start : start + self.batch]))))))
-        return restored
+            some = slice(start, start + self.batch)
+            prior = None if self.priors is None else to_float(np.stack(self.priors[some]))
+            yield to_float(np.stack(self.a[some])), to_float(np.stack(self.b[some])), prior
 
-    def measure(self, restored: Sequence[np.ndarray]) -> Figures:
-        """Means over the images: of the model ("restored") and of each trivial baseline."""
-        return {"restored": self._mean(restored), **self.figures}
+    def restore(self, generate: Callable[[np.ndarray, np.ndarray | None], np.ndarray]) -> list[np.ndarray]:
+        """Every A through `generate`, (A, prior) -> restored, each (N, S, S, 3) float32 [-1, 1]; as (S, S, 3) uint8."""
+        return [image for a, _, prior in self.batches() for image in to_uint8(np.asarray(generate(a, prior)))]
 
-    def write_sample(self, path: Path, restored: Sequence[np.ndarray], header: str) -> None:
-        """A grid of the first few images: input | baseline | restored | original, with the figures of each."""
+    def diversity(self, restored: Sequence[np.ndarray]) -> float:
+        """How much the restored images differ from one another, as a share of how much the originals do; near 0 is collapse.
+
+        The mean standard deviation, over the images, of 8 × 8 thumbnails; 1 where the originals are all alike, as one alone is.
+        """
+        spreads = [
+            float(np.mean(np.std([cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA) for image in images], axis=0)))
+            for images in (restored, self.b)
+        ]
+        return spreads[0] / spreads[1] if spreads[1] else 1.0
+
+    def grid(self, restored: Sequence[np.ndarray], header: str) -> np.ndarray:
+        """The first few images, uint8: input | baseline | restored | original, with the figures of each."""
         best = list(self.figures)[-1]
         titles = ["input", *([best] if best != "input" else []), "restored", "original"]
         rows, captions = [], []
@@ -66,7 +94,7 @@ class Validation:
             shown = [a, *([given[best]] if best != "input" else []), image, b]
             rows.append(shown)
             captions.append([*(_caption(each, b) for each in shown[:-1]), ""])
-        image_io.write(path, sheets.grid(rows, titles=titles, captions=captions, header=header), "PNG")
+        return sheets.grid(rows, titles=titles, captions=captions, header=header)
 
 
 def _caption(image: np.ndarray, original: np.ndarray) -> str:

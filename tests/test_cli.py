@@ -12,10 +12,12 @@ from pathlib import Path
 import click
 import pytest
 
+from dataset_tools import files, image_io
 from dataset_tools.degradations import REGISTRY
 from pipelines.cli import COMMANDS, photomend, run
 from pipelines.cli.terminal import Progress, clock
 from pix2pix.spec import PRESETS
+from tests.conftest import textured
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ["--crop", "center", "--size", "64", "--workers", "1"]
@@ -201,6 +203,105 @@ def test_bad_use_gets_one_line(
     assert line in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def few(write_photos, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """few(3): a dataset of 3 training pairs of 64 × 64 pixels."""
+
+    def make(count: int) -> str:
+        archive = write_photos({f"{number}.png": number for number in range(count)}, f"archive{count}")
+        assert run(["build", str(archive), str(tmp_path / f"ds{count}"), *BUILD, "--split", "100/0/0"]) == 0
+        return str(tmp_path / f"ds{count}")
+
+    return make
+
+
+def test_training_that_cannot_be_meant_gets_one_line(
+    few, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three, one, out = few(3), few(1), str(tmp_path / "run")
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    capsys.readouterr()
+    for options, code, line in (
+        ([three], 2, "a batch takes 8 pairs, but the train split has only 3: give --batch 3 or less"),
+        ([three, "--preset", "tiny", "--batch", "100"], 2,
+         "a batch takes 100 pairs, but the train split has only 3: give --batch 3 or less"),
+        ([one, "--preset", "tiny"], 2, "a batch takes 8 pairs, but the train split has only 1: give --batch 1"),
+        ([three, "--preset", "article"], 2,
+         "article cannot take size 64: it must be a multiple of 256, 256 or more; build the dataset with --size 256, or take "
+         "another --preset"),
+        ([three, "--batch", "2", "--seed", "-1"], 2, "--seed -1: give 0 to 4294967295"),
+        ([three, "--batch", "2", "--ema", "1"], 2, "--ema 1.0: give 0 (none) to less than 1, such as 0.999"),
+        ([three, "--batch", "2", "--updates", "article"], 2,
+         "--updates article trains both networks at each step, and knows no prior: take it with --preset article or paper, and "
+         "--warmup-d 0"),
+        ([three, "--batch", "2", "--direction", "BtoA"], 1,
+         f"{three} was made by photomend and holds its input on the left: leave --direction away"),
+        ([three, "--batch", "2", "--strategy", "multiworker"], 2,
+         "--strategy multiworker needs TF_CONFIG with the cluster's workers and this one's task (it is not set): docs/scale.md "
+         "shows it"),
+        ([three, "--batch", "2", "--from", str(tmp_path)], 1,
+         f"--from {tmp_path}: that folder holds no checkpoint of a run: train it first, or give a model file"),
+        ([three, "--batch", "2", "--from", str(tmp_path / "model.onnx")], 1,
+         f"{tmp_path}/model.onnx is not an ONNX file: give an .onnx that photomend wrote"),
+    ):  # fmt: skip
+        assert run(["train", options[0], out, *options[1:]]) == code, options
+        said = capsys.readouterr()
+        assert said.err.startswith(f"photomend: {line}"), said.err
+        assert (said.out, said.err.count("\n")) == ("", 1)
+        assert not (tmp_path / "run").exists()
+
+
+def test_classic_folders_of_mixed_sizes_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split, number, width, height in (("train", 1, 128, 64), ("train", 2, 128, 64), ("val", 3, 96, 48)):
+        image_io.write(tmp_path / "ds" / split / f"{number}.png", textured(number, height, width), "PNG")
+    assert run(["train", str(tmp_path / "ds"), str(tmp_path / "run"), "--batch", "2"]) == 1
+    assert capsys.readouterr().err == (
+        "photomend: val/3.png is 96×48 pixels, but the pairs of this dataset are 128×64: all must be of one size\n"
+    )
+    (tmp_path / "photos" / "train").mkdir(parents=True)
+    image_io.write(tmp_path / "photos" / "train" / "1.png", textured(1, 64, 96), "PNG")  # a photo, and no pair
+    image_io.write(tmp_path / "photos" / "val" / "1.png", textured(1, 64, 96), "PNG")
+    assert run(["train", str(tmp_path / "photos"), str(tmp_path / "run"), "--batch", "1"]) == 1
+    assert capsys.readouterr().err == (
+        f"photomend: {tmp_path}/photos/train/1.png is 96×64 pixels and no pair: A|B stand side by side, twice as wide as high\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_folders_that_cannot_be_used_get_one_line(few, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset, folder = few(3), tmp_path / "run"
+    line = ["train", dataset, str(folder), "--preset", "tiny", "--batch", "2"]
+
+    def said() -> str:
+        capsys.readouterr()
+        assert run(line) == 1
+        told = capsys.readouterr()
+        assert told.out == ""
+        return told.err
+
+    folder.write_text("a file")
+    assert said() == f"photomend: {folder} is a file: give a folder for the run\n"
+    folder.unlink()
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    assert said() == f"photomend: the folder {folder} is not empty and holds no run: choose another folder\n"
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    (folder / "thesis.txt").unlink()
+    with files.folder_lock(folder / ".lock", "it"):
+        assert said() == (
+            f"photomend: the run {folder} is in use by another photomend (process {os.getpid()}): wait for it, or stop it\n"
+        )
+    told = {"format": "photomend run", "format_version": 1, "options": {}, "versions": {}}
+    (folder / "run.json").write_text(json.dumps(told))
+    assert said() == (
+        f"photomend: the run {folder} is of format version 1, this photomend goes on with 2: finish it with the version that "
+        "began it, or start another one\n"
+    )
+    (folder / "run.json").write_text(json.dumps({"some": "thing"}))
+    assert said() == f"photomend: {folder}/run.json was not written by photomend: choose another folder\n"
 
 
 def test_restore_refuses_what_is_no_model(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

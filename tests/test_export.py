@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 from dataset_tools.errors import ModelFileError
 from pix2pix import export, model_file
-from pix2pix.export import EMITTERS, load_generator, to_graph, write_model_file
+from pix2pix.export import EMITTERS, Probe, load_generator, to_graph, write_model_file
+from pix2pix.layers import Chroma, Clip, DepthToSpace, DoubledConv2D, Luminance, SpaceToDepth
 from pix2pix.networks import build_generator, weights_by_path
 from pix2pix.spec import PRESETS, Spec
-from tests.test_networks import SMALL, images, scramble
+from tests.test_networks import SMALL, asked, images, scramble
+from tests.test_spec import of_the_first_version
 
 import keras  # isort: skip
 from keras import layers  # isort: skip
 
+VARIANTS = list(dict.fromkeys(spec.for_task(task) for spec in PRESETS.values() for task in ("mosaic", "colorize", "other")))
+
 
 def card(spec: Spec) -> dict[str, Any]:
     return {
-        "task": "mosaic", "preset": spec.name, "size": spec.size, "recipe": ["mosaic:block=8"], "crop": {"kind": "faces"},
-        "step": 3, "weights": "raw", "dataset": "abc", "validation": None, "spec": spec.to_json(),
+        "task": "mosaic", "prior": "mosaic" if spec.generator.starts_from == "prior" else None, "preset": spec.name,
+        "size": spec.size, "recipe": ["mosaic:block=8"], "crop": {"kind": "faces"}, "step": 3, "weights": "raw",
+        "dataset": "abc", "validation": None, "spec": spec.to_json(),
     }  # fmt: skip
 
 
-def run(model: bytes, batch: np.ndarray) -> np.ndarray:
-    """(N, H, W, 3) through ONNX Runtime."""
+def run(model: bytes, batch: Any) -> np.ndarray:
+    """(N, H, W, 3), or two of them, through ONNX Runtime."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return session.run(["restored"], {"image": batch.transpose(0, 3, 1, 2)})[0].transpose(0, 2, 3, 1)
+    given = zip(("image", "prior"), batch, strict=True) if isinstance(batch, list) else [("image", batch)]
+    return session.run(["restored"], {name: each.transpose(0, 3, 1, 2) for name, each in given})[0].transpose(0, 2, 3, 1)
 
 
 def round_trip(spec: Spec, path: Path) -> None:
@@ -46,10 +54,13 @@ def round_trip(spec: Spec, path: Path) -> None:
     expected = weights_by_path(generator)
     assert list(loaded) == list(expected) == list(model_file.read_weights(path))
     assert all(np.array_equal(np.asarray(loaded[name]), np.asarray(expected[name])) for name in expected)
-    a = images(spec, 1, seed=9)
+    a = asked(spec, 1, seed=9)
     expected_images = np.asarray(generator(a, training=False))
     assert np.array_equal(load_generator(path)(a, training=False), expected_images)
     assert np.abs(run(path.read_bytes(), a) - expected_images).max() < 1e-4
+    graph = onnx.load(path).graph
+    assert [each.name for each in graph.input] == (["image", "prior"] if isinstance(a, list) else ["image"])
+    assert written["prior"] == ("mosaic" if isinstance(a, list) else None)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -58,32 +69,36 @@ def test_round_trip_of_every_kind(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRESETS)
-def test_round_trip_of_every_preset(name: str, tmp_path: Path) -> None:
-    round_trip(PRESETS[name], tmp_path / "model.onnx")
+@pytest.mark.parametrize("spec", VARIANTS, ids=lambda spec: f"{spec.name}-{spec.generator.starts_from}")
+def test_round_trip_of_every_preset(spec: Spec, tmp_path: Path) -> None:
+    round_trip(spec, tmp_path / "model.onnx")
 
 
 def test_batch_is_free_and_so_are_the_sides_of_a_convolutional_network(tmp_path: Path) -> None:
-    for name, sides in (("article", (16, 16)), ("paper", (32, 32)), ("tiny", (24, 40))):
+    sides_of = {"article": (16, 16), "paper": (32, 32), "tiny": (24, 40), "mend": (24, 40), "colorize": (40, 8)}
+    assert sides_of.keys() == SMALL.keys()
+    for name, sides in sides_of.items():
         generator = scramble(build_generator(SMALL[name]))
         write_model_file(generator, tmp_path / "model.onnx", card(SMALL[name]))
         for count in (1, 3):
-            batch = np.random.default_rng(count).uniform(-1, 1, (count, *sides, 3)).astype(np.float32)
+            both = np.random.default_rng(count).uniform(-1, 1, (2, count, *sides, 3)).astype(np.float32)
+            batch = list(both) if name == "mend" else both[0]
             restored = run((tmp_path / "model.onnx").read_bytes(), batch)
             assert np.abs(restored - np.asarray(generator(batch, training=False))).max() < 1e-4
 
 
 def test_a_generator_in_mixed_precision_gives_the_file_of_its_float32_weights(tmp_path: Path) -> None:
-    spec = SMALL["article"]
-    for precision in ("float32", "mixed_bfloat16"):
-        write_model_file(scramble(build_generator(spec, precision)), tmp_path / precision, card(spec))
-    assert (tmp_path / "float32").read_bytes() == (tmp_path / "mixed_bfloat16").read_bytes()
+    for name in ("article", "mend", "colorize"):
+        spec = SMALL[name]
+        for precision in ("float32", "mixed_bfloat16"):
+            write_model_file(scramble(build_generator(spec, precision)), tmp_path / precision, card(spec))
+        assert (tmp_path / "float32").read_bytes() == (tmp_path / "mixed_bfloat16").read_bytes()
 
 
-def refused(path: Path, generator: Any, line: str, probe: np.ndarray | None = None) -> None:
+def refused(path: Path, generator: Any, line: str, probe: Probe | None = None, name: str = "article") -> None:
     path.write_bytes(b"the model before")
     with pytest.raises(ModelFileError, match=line):
-        write_model_file(generator, path, card(SMALL["article"]), probe)
+        write_model_file(generator, path, card(SMALL[name]), probe)
     assert path.read_bytes() == b"the model before"
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
@@ -103,13 +118,17 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
 def test_the_probe_is_compared_too(tmp_path: Path) -> None:
     generator = scramble(build_generator(SMALL["article"]))
     probe = images(SMALL["article"], 1)
-    assert write_model_file(generator, tmp_path / "model.onnx", card(SMALL["article"]), probe) < 1e-4
-    refused(tmp_path / "model.onnx", generator, "by nan", np.full_like(probe, np.nan))
+    assert write_model_file(generator, tmp_path / "model.onnx", card(SMALL["article"]), (probe, None)) < 1e-4
+    refused(tmp_path / "model.onnx", generator, "by nan", (np.full_like(probe, np.nan), None))
+    generator = scramble(build_generator(SMALL["mend"]))
+    assert write_model_file(generator, tmp_path / "model.onnx", card(SMALL["mend"]), (probe, 0.5 * probe)) < 1e-4
+    for wrong in ((np.full_like(probe, np.nan), probe), (probe, np.full_like(probe, np.nan))):
+        refused(tmp_path / "model.onnx", generator, "by nan", wrong, "mend")
 
 
 def test_a_layer_without_an_emitter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(EMITTERS, "UpSampling2D")
-    line = r"the layer up_1_double \(UpSampling2D\) cannot be exported: it must have one of the types Conv2D, "
+    monkeypatch.delitem(EMITTERS, "DoubledConv2D")
+    line = r"the layer up_1_conv \(DoubledConv2D\) cannot be exported: it must have one of the types Conv2D, "
     refused(tmp_path / "model.onnx", build_generator(SMALL["article"]), line)
 
 
@@ -128,6 +147,28 @@ def test_weights_that_do_not_fit_the_spec_are_refused(tmp_path: Path) -> None:
         model_file.write(path, model, {**card(spec), "stride": 4, "largest_difference": 0.0, "spec": other})
         with pytest.raises(ModelFileError, match=f"the model in {path} cannot be built: .*{line}"):
             load_generator(path)
+
+
+def test_a_model_file_of_the_first_version_is_loaded(tmp_path: Path) -> None:
+    """As photomend wrote it before there was `mend`: no prior, no key of the spec that came later, doublings of their own."""
+    spec, path = SMALL["article"], tmp_path / "model.onnx"
+    generator = scramble(build_generator(spec))
+    write_model_file(generator, path, card(spec))
+    told = model_file.read_card(path)
+    del told["prior"]
+    told["spec"] = of_the_first_version(spec)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"photomend": json.dumps({**told, "format_version": 1})})
+    onnx.save(model, path)
+    a = images(spec)
+    assert np.array_equal(load_generator(path)(a, training=False), generator(a, training=False))
+    assert model_file.read_card(path)["prior"] is None
+    residual = of_the_first_version(SMALL["tiny"])  # which was drawn otherwise
+    onnx.helper.set_model_props(model, {"photomend": json.dumps({**told, "format_version": 1, "spec": residual})})
+    onnx.save(model, path)
+    with pytest.raises(ModelFileError, match=f"the model in {path} cannot be built: ") as caught:
+        load_generator(path)
+    assert "\n" not in str(caught.value)
 
 
 # --- the emitters, one by one
@@ -153,7 +194,14 @@ TAKEN: dict[str, list[Callable[[], Any]]] = {  # type -> layers that are exporte
     "Concatenate": [lambda: layers.Concatenate()],
     "Add": [lambda: layers.Add()],
     "Dropout": [lambda: layers.Dropout(0.5)],
+    "DoubledConv2D": [lambda: DoubledConv2D(5)],
+    "SpaceToDepth": [lambda: SpaceToDepth(2), lambda: SpaceToDepth(4)],
+    "DepthToSpace": [lambda: DepthToSpace(2)],
+    "Luminance": [lambda: Luminance()],
+    "Chroma": [lambda: Chroma()],
+    "Clip": [lambda: Clip()],
 }
+CHANNELS = {"Luminance": 3, "Chroma": 2, "DepthToSpace": 12}  # that a layer takes; 4 where it takes any
 REFUSED: dict[str, list[Callable[[], Any]]] = {  # type -> layers of that type that are not
     "Conv2D": [
         lambda: layers.Conv2D(4, 3, padding="valid"),
@@ -175,14 +223,20 @@ REFUSED: dict[str, list[Callable[[], Any]]] = {  # type -> layers of that type t
     "Concatenate": [lambda: layers.Concatenate(axis=1)],
     "Add": [],
     "Dropout": [],
+    "DoubledConv2D": [],
+    "SpaceToDepth": [],
+    "DepthToSpace": [],
+    "Luminance": [],
+    "Chroma": [],
+    "Clip": [],
     "Softmax": [lambda: layers.Softmax()],
     "GlobalAveragePooling2D": [lambda: layers.GlobalAveragePooling2D(keepdims=True)],
 }
 
 
 def network(layer: Any) -> Any:
-    """A network (N, 8, 8, 4) -> … with `layer` in it, which gets two inputs if it merges."""
-    image = layers.Input((8, 8, 4))
+    """A network (N, 8, 8, C) -> … with `layer` in it, which gets two inputs if it merges."""
+    image = layers.Input((8, 8, CHANNELS.get(type(layer).__name__, 4)))
     given = [image, layers.ReLU(name="other")(image)] if isinstance(layer, layers.Add | layers.Concatenate) else image
     return scramble(keras.Model(image, layer(given), name="generator"))
 
@@ -197,7 +251,7 @@ def test_emitter(kind: str) -> None:
     for make in TAKEN[kind]:
         keras_network = network(make())
         assert type(keras_network.layers[-1]).__name__ == kind
-        a = np.random.default_rng(0).uniform(-2, 2, (2, 8, 8, 4)).astype(np.float32)
+        a = np.random.default_rng(0).uniform(-2, 2, (2, 8, 8, CHANNELS.get(kind, 4))).astype(np.float32)
         given = run(model_file.make(to_graph(keras_network)).SerializeToString(), a)
         assert np.abs(given - np.asarray(keras_network(a, training=False))).max() < 1e-5, keras_network.layers[-1].get_config()
 

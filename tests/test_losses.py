@@ -1,17 +1,20 @@
-"""The losses against NumPy."""
+"""The losses against NumPy, and the objective against sums made by hand."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pix2pix.losses import adversarial, discriminator_loss, generator_loss
+from pix2pix.backend import ops
+from pix2pix.losses import PLAYS, adversarial, averaged, clipped, objective, slope_l1
 from pix2pix.spec import ADVERSARIAL, PRESETS, Spec
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (2, 4, 4, 1)).astype(np.float32)
 OTHER = np.random.default_rng(1).normal(0, 3, (2, 4, 4, 1)).astype(np.float32)
+FAKE, B, A, PRIOR = np.random.default_rng(2).uniform(-1, 1, (4, 2, 8, 8, 3)).astype(np.float32)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -28,6 +31,25 @@ def spec_with(name: str) -> Spec:
     return replace(PRESETS["tiny"], adversarial=name)
 
 
+class Asked:
+    """In place of a network: gives what it is told to, and keeps what it was asked."""
+
+    def __init__(self, *answers: Any):
+        self.answers, self.given, self.training = [ops.convert_to_tensor(each) for each in answers], list[Any](), set[bool]()
+
+    def __call__(self, given: Any, training: bool) -> Any:
+        self.given.append(given)
+        self.training.add(training)
+        return self.answers[len(self.given) - 1]
+
+
+def losses_of(spec: Spec, play: str = "both", prior: Any = None) -> tuple[dict[str, float], Asked, Asked]:
+    """The objective of a generator that makes FAKE and of a D that says LOGITS of B and OTHER of FAKE."""
+    generator, discriminator = Asked(FAKE), Asked(LOGITS, OTHER)
+    found = objective(spec, generator, discriminator, A, B, prior, play)
+    return {name: float(value) for name, value in found.items()}, generator, discriminator
+
+
 def test_every_adversarial_loss_has_its_formula_here() -> None:
     assert EXPECTED.keys() == set(ADVERSARIAL)
 
@@ -40,22 +62,91 @@ def test_adversarial(name: str, real: bool) -> None:
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_discriminator_loss_is_half_the_sum(name: str) -> None:
-    whole, real, fake = map(float, discriminator_loss(spec_with(name), LOGITS, OTHER))
-    assert real == pytest.approx(EXPECTED[name](LOGITS, True), rel=1e-5)
-    assert fake == pytest.approx(EXPECTED[name](OTHER, False), rel=1e-5)
-    assert whole == pytest.approx(0.5 * (real + fake), rel=1e-6)
+    found, _, discriminator = losses_of(spec_with(name))
+    assert found["d_real"] == pytest.approx(EXPECTED[name](LOGITS, True), rel=1e-5)
+    assert found["d_fake"] == pytest.approx(EXPECTED[name](OTHER, False), rel=1e-5)
+    assert found["d_loss"] == pytest.approx(0.5 * (found["d_real"] + found["d_fake"]), rel=1e-6)
+    assert [np.array_equal(image, expected) for (_, image), expected in zip(discriminator.given, (B, FAKE), strict=True)] == [
+        1,
+        1,
+    ]
+    assert discriminator.training == {True}
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_generator_loss_wants_to_pass_for_real_and_to_be_near(name: str) -> None:
-    fake, b = np.random.default_rng(2).uniform(-1, 1, (2, 2, 8, 8, 3)).astype(np.float32)
-    whole, fooled, l1 = map(float, generator_loss(spec_with(name), LOGITS, fake, b))
-    assert fooled == pytest.approx(EXPECTED[name](LOGITS, True), rel=1e-5)
-    assert l1 == pytest.approx(np.abs(fake - b).mean(), rel=1e-5)
-    assert whole == pytest.approx(fooled + 100 * l1, rel=1e-6)
+    found, generator, _ = losses_of(spec_with(name))
+    assert found["g_adversarial"] == pytest.approx(EXPECTED[name](OTHER, True), rel=1e-5)
+    assert found["g_l1"] == pytest.approx(np.abs(FAKE - B).mean(), rel=1e-5)
+    assert found["g_loss"] == pytest.approx(found["g_adversarial"] + 100 * found["g_l1"], rel=1e-6)
+    assert generator.training == {True}
+
+
+def test_every_loss_weighs_what_the_spec_says() -> None:
+    spec = replace(PRESETS["tiny"], adversarial_weight=0.25, l1_weight=3.0, slope_weight=7.0)
+    found, _, _ = losses_of(spec)
+    assert set(found) == {"d_real", "d_fake", "d_loss", "g_adversarial", "g_l1", "g_slope", "g_loss"}
+    expected = 0.25 * found["g_adversarial"] + 3 * found["g_l1"] + 7 * found["g_slope"]
+    assert found["g_loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_slope_of_an_image_by_hand() -> None:
+    fake, b = np.zeros((1, 2, 3, 1), np.float32), np.zeros((1, 2, 3, 1), np.float32)
+    fake[0, :, :, 0] = [[1, 2, 4], [0, 0, 0]]
+    b[0, :, :, 0] = [[1, 1, 1], [3, 0, 0]]  # the difference is [[0, 1, 3], [-3, 0, 0]]
+    assert float(slope_l1(fake, b)) == pytest.approx((3 + 1 + 3) / 3 + (1 + 2 + 3 + 0) / 4)
+    assert float(slope_l1(fake, fake + 0.5)) == 0  # brightness has no slope: that is for l1
+
+
+def test_tiny_arrays_by_hand() -> None:
+    """G makes 0.5 where 0 is right, D says 1 of the original and 0.25 of the fake."""
+    spec = replace(PRESETS["tiny"], adversarial="mse", adversarial_weight=2.0, l1_weight=10.0, slope_weight=0.0)
+    image = np.zeros((1, 2, 2, 3), np.float32)
+    generator = Asked(image + 0.5)
+    discriminator = Asked(np.ones((1, 1, 1, 1), np.float32), np.full((1, 1, 1, 1), 0.25, np.float32))
+    found = objective(spec, generator, discriminator, image, image, None, "both")
+    assert {name: float(value) for name, value in found.items()} == pytest.approx({
+        "d_real": 0.0, "d_fake": 0.0625, "d_loss": 0.03125, "g_adversarial": 0.5625, "g_l1": 0.5, "g_loss": 6.125,
+    })  # fmt: skip
+
+
+def test_in_the_play_generator_nobody_asks_d() -> None:
+    spec = replace(PRESETS["tiny"], slope_weight=5.0)
+    found, _, discriminator = losses_of(spec, "generator")
+    assert set(found) == {"g_l1", "g_slope", "g_loss"}
+    assert discriminator.given == []
+    assert found["g_loss"] == pytest.approx(100 * found["g_l1"] + 5 * found["g_slope"], rel=1e-6)
+    assert PLAYS == ("both", "generator", "discriminator")
+    assert set(losses_of(spec, "discriminator")[0]) == set(losses_of(spec)[0]) > set(found)
+
+
+def test_a_prior_goes_with_a_into_g_and_stands_for_a_in_d() -> None:
+    _, generator, discriminator = losses_of(PRESETS["tiny"])
+    assert np.array_equal(generator.given[0], A)
+    assert all(np.array_equal(condition, A) for condition, _ in discriminator.given)
+    _, generator, discriminator = losses_of(PRESETS["tiny"], prior=PRIOR)
+    assert [np.array_equal(given, each) for given, each in zip(generator.given[0], (A, PRIOR), strict=True)] == [True, True]
+    assert all(np.array_equal(condition, PRIOR) for condition, _ in discriminator.given)
 
 
 def test_bce_stays_finite_for_any_logit() -> None:
     far = np.array([[-1e4, 1e4]], np.float32)
     assert float(adversarial(spec_with("bce"), far, True)) == pytest.approx(5e3)
     assert float(adversarial(spec_with("bce"), far, False)) == pytest.approx(5e3)
+
+
+def test_gradients_are_clipped_together() -> None:
+    gradients = [ops.convert_to_tensor(np.array(each, np.float32)) for each in ([[3.0, 0.0]], [4.0])]  # norm 5
+    for limit, factor in ((0.0, 1.0), (10.0, 1.0), (5.0, 1.0), (2.5, 0.5)):
+        kept, norm = clipped(gradients, limit)
+        assert float(norm) == 5.0
+        for given, expected in zip(kept, ([[3.0, 0.0]], [4.0]), strict=True):
+            assert np.allclose(given, factor * np.array(expected), rtol=1e-6)
+    kept, norm = clipped([0.0 * each for each in gradients], 1.0)
+    assert float(norm) == 0.0
+    assert not any(np.any(each) for each in kept)
+
+
+def test_the_average_follows_fast_at_first() -> None:
+    for count, keep in ((1, 2 / 11), (8, 9 / 18), (10_000, 0.99)):
+        assert float(averaged(1.0, 3.0, count, 0.99)) == pytest.approx(keep * 1.0 + (1 - keep) * 3.0, rel=1e-6)

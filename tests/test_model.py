@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from dataset_tools.errors import RunError, UsageError
-from pix2pix.losses import adversarial, discriminator_loss, generator_loss
-from pix2pix.model import LOSSES, Pix2Pix
-from pix2pix.networks import weights_by_path
+from pix2pix import step_tf
+from pix2pix.batches import Batch
+from pix2pix.losses import adversarial, seen
+from pix2pix.model import LOSSES, Pix2Pix, WarmUp
+from pix2pix.networks import variables_by_path, weights_by_path
 from pix2pix.spec import PRESETS, Spec
 from tests.test_networks import SMALL, images, scramble
 
@@ -20,6 +22,7 @@ import keras  # isort: skip
 import tensorflow as tf  # isort: skip
 
 UPDATES = ("fused", "article")
+NO_ARTICLE = ("mend", "article")  # its loop knows no prior
 Arrays = dict[str, np.ndarray]
 
 
@@ -49,9 +52,10 @@ def same(first: Arrays, second: Arrays, atol: float = 0.0) -> bool:
     return all(np.allclose(first[path], second[path], rtol=0, atol=atol) for path in first)
 
 
-def pair(spec: Spec, seed: int = 0) -> tuple[Any, Any]:
-    """A and B as tensors: Keras will not mix arrays and tensors in one list."""
-    return tf.constant(images(spec, seed=seed)), tf.constant(images(spec, seed=seed + 100))
+def batch(spec: Spec, seed: int = 0) -> tuple[Any, Any, Any]:
+    """A, B and the prior, or None, as tensors: Keras will not mix arrays and tensors in one list."""
+    prior = tf.constant(images(spec, seed=seed + 200)) if spec.generator.starts_from == "prior" else None
+    return tf.constant(images(spec, seed=seed)), tf.constant(images(spec, seed=seed + 100)), prior
 
 
 @pytest.fixture
@@ -63,15 +67,23 @@ def eagerly() -> Iterator[None]:
 
 
 class NumpyAdam:
-    """Adam as Kingma and Ba print it before section 2.1, with Keras's epsilon."""
+    """Adam as Kingma and Ba print it before section 2.1, with Keras's epsilon; before it, what the spec says to do."""
 
     def __init__(self, spec: Spec):
-        self.rate, self.beta1, self.count = spec.learning_rate, spec.beta1, 0
+        self.spec, self.beta1, self.count = spec, spec.beta1, 0
         self.moments: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def step(self, weights: Arrays, gradients: Arrays) -> Arrays:
         self.count += 1
-        rate = self.rate * np.sqrt(1 - 0.999**self.count) / (1 - self.beta1**self.count)
+        if self.spec.clip:
+            scale = min(1.0, self.spec.clip / norm_of(gradients))
+            gradients = {path: scale * gradient for path, gradient in gradients.items()}
+        rate = self.spec.learning_rate
+        if self.spec.warmup:
+            rate *= min(1.0, self.count / self.spec.warmup)
+        if self.spec.hold:
+            rate *= min(1.0, np.sqrt(self.spec.hold / self.count))
+        rate *= np.sqrt(1 - 0.999**self.count) / (1 - self.beta1**self.count)
         moved = {}
         for path, gradient in gradients.items():
             m, v = self.moments.get(path, (np.zeros_like(gradient), np.zeros_like(gradient)))
@@ -79,6 +91,10 @@ class NumpyAdam:
             self.moments[path] = m, v
             moved[path] = weights[path] - rate * m / (np.sqrt(v) + 1e-7)
         return moved
+
+
+def norm_of(gradients: Arrays) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(gradient, dtype=np.float64)) for gradient in gradients.values())))
 
 
 def gradients(tape: tf.GradientTape, loss: Any, network: Any) -> Arrays:
@@ -93,31 +109,45 @@ def put(model: Pix2Pix, weights: Arrays) -> None:
             weight.assign(weights[path])
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_fused_equals_the_update_written_by_hand(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "colorize"])  # whose update is mend's
+def test_fused_equals_the_update_written_by_hand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(SMALL[name], learning_rate=2e-3)  # so that 1e-5 is little of a step
+    if name == "mend":
+        spec = replace(spec, clip=1.0, warmup=2, hold=1, slope_weight=10.0)
+    traced, objective = [], step_tf.objective
+    monkeypatch.setattr(step_tf, "objective", lambda *given: traced.append(1) or objective(*given))  # type: ignore[func-returns-value]
     model, for_g, for_d = (pix2pix(spec) for _ in range(3))  # the two references never see each other's passes
     adam_g, adam_d = NumpyAdam(spec), NumpyAdam(spec)
     for step in range(3):
-        a, b = pair(spec, step)
+        a, b, prior = batch(spec, step)
+        shown = a if prior is None else prior  # what D sees beside an image
         with tf.GradientTape() as tape:
-            fake = for_g.generator(a, training=True)
-            g_loss, g_adversarial, g_l1 = generator_loss(spec, for_g.discriminator([a, fake], training=True), fake, b)
-        moved_g = adam_g.step(arrays(for_g.generator), gradients(tape, g_loss, for_g.generator))
+            fake = for_g.generator(seen(a, prior), training=True)
+            g_adversarial = adversarial(spec, for_g.discriminator([shown, fake], training=True), True)
+            g_l1 = tf.reduce_mean(tf.abs(fake - b))
+            g_slope = sum(tf.reduce_mean(tf.abs(each)) for each in tf.image.image_gradients(fake - b))
+            g_slope *= spec.size / (spec.size - 1)  # TensorFlow's have a last row or column of zeros
+            g_loss = spec.adversarial_weight * g_adversarial + spec.l1_weight * g_l1 + spec.slope_weight * g_slope
+        g_gradients = gradients(tape, g_loss, for_g.generator)
+        moved_g = adam_g.step(arrays(for_g.generator), g_gradients)
         with tf.GradientTape() as tape:
-            fake = for_d.generator(a, training=True)
-            real_logits, fake_logits = (for_d.discriminator([a, image], training=True) for image in (b, fake))
-            d_loss, d_real, d_fake = discriminator_loss(spec, real_logits, fake_logits)
-        moved_d = adam_d.step(arrays(for_d.discriminator), gradients(tape, d_loss, for_d.discriminator))
+            fake = for_d.generator(seen(a, prior), training=True)
+            d_real = adversarial(spec, for_d.discriminator([shown, b], training=True), True)
+            d_fake = adversarial(spec, for_d.discriminator([shown, fake], training=True), False)
+            d_loss = 0.5 * (d_real + d_fake)
+        d_gradients = gradients(tape, d_loss, for_d.discriminator)
+        moved_d = adam_d.step(arrays(for_d.discriminator), d_gradients)
 
-        losses = model.train_on_batch(a, b)
+        losses = model.train_on_batch(a, b, prior)
         expected = dict(zip(LOSSES, map(float, (d_loss, d_real, d_fake, g_loss, g_adversarial, g_l1)), strict=True))
+        expected |= {"g_gradient": norm_of(g_gradients), "d_gradient": norm_of(d_gradients)}
+        expected |= {"g_slope": float(g_slope)} if spec.slope_weight else {}
         assert losses == pytest.approx(expected, rel=1e-5)
         assert same(arrays(model.generator), arrays(for_g.generator) | moved_g, atol=1e-5)
         assert same(arrays(model.discriminator), arrays(for_d.discriminator) | moved_d, atol=1e-5)
         for reference in (for_g, for_d):
             put(reference, arrays(model.generator) | arrays(model.discriminator))
-    assert model._step.experimental_get_tracing_count() == 1
+    assert len(traced) == 1
 
 
 class PrintedLoop:
@@ -153,7 +183,7 @@ def test_article_updates_equal_the_printed_loop() -> None:
     model, reference = pix2pix(spec, "article"), pix2pix(spec, "article")
     loop = PrintedLoop(reference)
     for step in range(3):
-        a, b = pair(spec, step)
+        a, b, _ = batch(spec, step)
         expected = loop.step(a.numpy(), b.numpy())
         losses = model.train_on_batch(a, b)
         assert losses["g_loss"] == pytest.approx(expected["g_loss"], rel=1e-4)
@@ -163,19 +193,179 @@ def test_article_updates_equal_the_printed_loop() -> None:
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize("updates", UPDATES)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(("name", "updates"), [(name, each) for name in SMALL for each in UPDATES if (name, each) != NO_ARTICLE])
 def test_both_networks_train(name: str, updates: str) -> None:
-    model = pix2pix(SMALL[name], updates)
+    spec = replace(SMALL[name], slope_weight=2.0) if name == "colorize" else SMALL[name]
+    model = pix2pix(spec, updates)
     before = arrays(model.generator) | arrays(model.discriminator)
-    a, b = pair(SMALL[name])
-    losses = model.train_on_batch(a, b)
+    losses = model.train_on_batch(*batch(spec))
     after = arrays(model.generator) | arrays(model.discriminator)
     assert [path for path in before if np.array_equal(before[path], after[path])] == []
-    assert tuple(losses) == LOSSES
+    assert set(losses) == {*LOSSES, "g_gradient", "d_gradient", *(["g_slope"] if spec.slope_weight else [])}
     assert all(type(value) is float for value in losses.values())
     assert losses["d_loss"] == pytest.approx(0.5 * (losses["d_real"] + losses["d_fake"]), rel=1e-5)
-    assert losses["g_loss"] == pytest.approx(losses["g_adversarial"] + 100 * losses["g_l1"], rel=1e-5)
+    weighed = spec.adversarial_weight * losses["g_adversarial"] + spec.l1_weight * losses["g_l1"]
+    assert losses["g_loss"] == pytest.approx(weighed + spec.slope_weight * losses.get("g_slope", 0), rel=1e-5)
+    assert min(losses["g_gradient"], losses["d_gradient"]) > 0
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_the_play_generator_never_asks_d() -> None:
+    for name in ("mend", "article"):
+        spec = SMALL[name]
+        model = pix2pix(spec)
+        before = copied(model.variables_by_path())
+        losses = model.train_on_batch(*batch(spec), play="generator")
+        after = copied(model.variables_by_path())
+        assert set(losses) == {"g_l1", "g_loss", "g_gradient", *(["g_slope"] if spec.slope_weight else [])}
+        still = {path for path in before if np.array_equal(before[path], after[path])}
+        assert {path for path in before if path.startswith(("discriminator/", "discriminator_optimizer/"))} <= still
+        assert not {path for path in still if path.startswith(("generator/", "ema/"))}
+        assert int(after["generator_optimizer/iteration"]) == 1
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_the_play_discriminator_leaves_g_and_its_average_alone() -> None:
+    for name in ("mend", "article"):
+        spec = SMALL[name]
+        model = pix2pix(spec)
+        before = copied(model.variables_by_path())
+        losses = model.train_on_batch(*batch(spec), play="discriminator")
+        after = copied(model.variables_by_path())
+        assert losses.keys() >= {"d_loss", "d_gradient"}
+        assert "g_gradient" not in losses
+        moved = {path for path in before if not np.array_equal(before[path], after[path])}
+        assert all(path.startswith(("discriminator/", "discriminator_optimizer/")) or "moving" in path for path in moved)
+        assert {path for path in before if path.startswith("discriminator/")} <= moved
+        assert int(after["discriminator_optimizer/iteration"]) == 1
+        assert ("generator/down_1_norm/moving_mean" in moved) == (name == "article")  # G's passes are seen, as in any step
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_gradient_that_is_too_long_is_scaled() -> None:
+    """Adam's first momentum is (1 - beta1) times the gradient that it was given."""
+    spec = replace(SMALL["mend"], clip=0.0)
+    free = pix2pix(spec)
+    losses = free.train_on_batch(*batch(spec))
+    for share in (0.1, 2.0):
+        limit = share * losses["g_gradient"]
+        model = pix2pix(replace(spec, clip=limit))
+        again = model.train_on_batch(*batch(spec))
+        assert again == pytest.approx(losses, rel=1e-5)  # the norms are told as they were before
+        for name in ("g", "d"):
+            factor = min(1.0, limit / losses[f"{name}_gradient"])
+            given, clipped = (momenta(each, name) for each in (free, model))
+            assert norm_of(given) == pytest.approx((1 - spec.beta1) * losses[f"{name}_gradient"], rel=1e-4)
+            assert norm_of(clipped) == pytest.approx(factor * norm_of(given), rel=1e-4)
+            assert all(np.allclose(clipped[path], factor * given[path], rtol=1e-3, atol=1e-8) for path in given)
+        assert limit / losses["g_gradient"] == pytest.approx(share)
+
+
+def momenta(model: Pix2Pix, name: str) -> Arrays:
+    _, optimizer = model.trained(name)
+    found = {value.path: np.asarray(value) for value in optimizer.variables if value.path.endswith("_momentum")}
+    assert found
+    return found
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("name", ["mend", "article"])
+def test_the_average_of_the_weights(name: str) -> None:
+    decay = 0.3  # so that both sides of min(decay, (1 + n) / (10 + n)) are seen
+    spec = replace(SMALL[name], ema=decay, learning_rate=0.01, warmup=0)
+    model = Pix2Pix(spec)
+    assert model.ema is not None
+    expected = arrays(model.generator)
+    assert same(arrays(model.ema), expected)
+    for step in range(1, 5):
+        model.train_on_batch(*batch(spec, step))
+        keep = min(decay, (1 + step) / (10 + step))
+        for path, weight in arrays(model.generator).items():
+            expected[path] = expected[path] + (1 - keep) * (weight - expected[path])
+        assert same(arrays(model.ema), expected, atol=1e-6)
+    assert not same(arrays(model.ema), arrays(model.generator), atol=1e-3)
+    a, _, prior = batch(spec)
+    for network, averaged in ((model.ema, True), (model.generator, False)):
+        assert np.allclose(model.restore(a, prior, averaged), network(seen(a, prior), training=False), atol=1e-6)
+    assert Pix2Pix(replace(spec, ema=0.0)).ema is None
+
+
+def test_the_learning_rate_by_the_number_of_updates() -> None:
+    rate = WarmUp(0.8, 4, 10)
+    found = [float(rate(step)) for step in (0, 1, 3, 4, 9, 10, 39, 999)]
+    expected = [0.2, 0.4, 0.8, 0.8, 0.8, 0.8 * (10 / 11) ** 0.5, 0.4, 0.08]
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert [float(WarmUp(0.8, 4, 0)(step)) for step in (0, 3, 10**6)] == pytest.approx([0.2, 0.8, 0.8])
+    assert [float(WarmUp(0.8, 0, 10)(step)) for step in (0, 9, 39)] == pytest.approx([0.8, 0.8, 0.4])
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_each_network_warms_up_by_its_own_updates() -> None:
+    spec = replace(SMALL["mend"], learning_rate=0.01, warmup=4, hold=8)
+    model = pix2pix(spec)
+    for play in ("generator", "generator", "both"):
+        model.train_on_batch(*batch(spec), play=play)
+    assert float(model.generator_optimizer.learning_rate) == pytest.approx(0.01)  # of the fourth
+    assert float(model.discriminator_optimizer.learning_rate) == pytest.approx(0.005)  # of the second
+    plain = Pix2Pix(replace(spec, warmup=0, hold=0))
+    assert float(plain.generator_optimizer.learning_rate) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("name", "ema"), [("article", 0.0), ("article", 0.5), ("paper", 0.0)])
+def test_recalibrated_statistics_are_the_means_over_the_batches(name: str, ema: float) -> None:
+    spec = replace(SMALL[name], ema=ema, recalibrate=3)
+    model = pix2pix(spec)
+    assert model.ema is not None
+    scramble(model.ema, 7)  # an average that is not the newest weights; without one, the newest take its place
+    restoring = model.ema if ema else model.generator
+    weights, others = arrays(restoring), copied(variables_by_path(model.generator) | weights_by_path(model.discriminator))
+    batches = [Batch(images(spec, 2, seed), images(spec, 2, seed)) for seed in range(3)]
+    norm = {"article": "down_1_norm", "paper": "down_2_norm"}[name]  # the first one: no other lies before it
+    before = keras.Model(restoring.input, restoring.get_layer(norm).input)
+    given = [np.asarray(before(batch.a)) for batch in batches]
+    model.recalibrate(batches)
+    first = arrays(model.ema)
+    means, variances = (np.mean([of(each, axis=(0, 1, 2)) for each in given], axis=0) for of in (np.mean, np.var))
+    assert np.allclose(first[f"generator/{norm}/moving_mean"], means, atol=1e-5)
+    assert np.allclose(first[f"generator/{norm}/moving_variance"], variances, atol=1e-5)
+    assert all(np.array_equal(first[path], weights[path]) == ("moving" not in path) for path in weights)
+    model.recalibrate(batches)
+    assert same(arrays(model.ema), first)  # whatever dropout would have drawn
+    assert same(others, copied(variables_by_path(model.generator) | weights_by_path(model.discriminator)))
+    assert model.ema.trainable_variables == []
+    for layer in model.ema.layers:  # as they were
+        twin = model.generator.get_layer(layer.name)
+        assert all(getattr(layer, key, None) == getattr(twin, key, None) for key in ("rate", "momentum"))
+    assert np.allclose(model.restore(batches[0].a, averaged=True), model.ema(batches[0].a, training=False), atol=1e-6)
+
+
+class Counted:
+    """A network that counts how often Python runs it: each time that a graph of it is traced."""
+
+    def __init__(self, network: Any):
+        self.network, self.input, self.count = network, network.input, 0
+
+    def __call__(self, given: Any, training: bool) -> Any:
+        self.count += 1
+        return self.network(given, training=training)
+
+
+def test_any_number_of_images_is_restored_by_one_graph() -> None:
+    for name, sizes in (("mend", (16, 24, 40)), ("article", (16,))):
+        network = Counted(pix2pix(SMALL[name]).generator)
+        restore = step_tf.inference(network)
+        for count, size in [(count, size) for count in (1, 2, 3) for size in sizes]:
+            a = np.zeros((count, size, size, 3), np.float32)
+            assert restore([a, a] if name == "mend" else a).shape == a.shape
+        assert network.count == 1
+
+
+def test_d_judges_a_pair_as_it_is_trained_on() -> None:
+    for name in ("mend", "article"):
+        model = pix2pix(SMALL[name])
+        a, b, prior = batch(SMALL[name])
+        shown = a if prior is None else prior
+        assert np.allclose(model.judge(a, b, prior), model.discriminator([shown, b], training=False), atol=1e-6)
 
 
 @pytest.mark.usefixtures("eagerly")
@@ -183,7 +373,7 @@ def test_both_networks_train(name: str, updates: str) -> None:
 def test_the_generators_update_leaves_the_discriminator_alone(updates: str) -> None:
     """D's moving statistics are those of its own two passes, and its weights those of its own update, whatever G does."""
     spec = SMALL["article"]
-    a, b = pair(spec)
+    a, b, _ = batch(spec)
     whole, d_only, frozen, passes = (pix2pix(spec, updates) for _ in range(4))
     start = arrays(whole.discriminator)
     whole.train_on_batch(a, b)
@@ -206,7 +396,7 @@ def test_the_generators_update_leaves_the_discriminator_alone(updates: str) -> N
 @pytest.mark.parametrize("updates", UPDATES)
 def test_the_discriminators_update_leaves_the_generator_alone(updates: str) -> None:
     spec = SMALL["article"]
-    a, b = pair(spec)
+    a, b, _ = batch(spec)
     d_only, passes = pix2pix(spec, updates), pix2pix(spec, updates)
     start = arrays(d_only.generator)
     d_only.generator_optimizer.learning_rate = 0.0
@@ -219,7 +409,7 @@ def test_the_discriminators_update_leaves_the_generator_alone(updates: str) -> N
 @pytest.mark.usefixtures("eagerly")
 def test_article_fakes_are_made_in_inference_mode_and_judged_in_training_mode() -> None:
     spec = SMALL["article"]
-    a, b = pair(spec)
+    a, b, _ = batch(spec)
     model, reference = pix2pix(spec, "article"), pix2pix(spec, "article")
     model.discriminator_optimizer.learning_rate = 0.0
     losses = model.train_on_batch(a, b)
@@ -232,19 +422,18 @@ def test_article_fakes_are_made_in_inference_mode_and_judged_in_training_mode() 
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize(("name", "updates"), [("paper", "fused"), ("article", "article")])
+@pytest.mark.parametrize(("name", "updates"), [("paper", "fused"), ("article", "article"), ("mend", "fused")])
 def test_a_checkpoint_put_back_goes_on_the_same(name: str, updates: str) -> None:
     """Dropout included: the second model is of another seed before it takes the first one's variables."""
     spec = SMALL[name]
     first = pix2pix(spec, updates)
-    first.train_on_batch(*pair(spec, 0))
+    first.train_on_batch(*batch(spec, 0))
     kept = copied(first.variables_by_path())
     second = Pix2Pix(spec, updates)
-    second.train_on_batch(*pair(spec, 5))
+    second.train_on_batch(*batch(spec, 5))
     second.set_variables(kept)
-    assert first.train_on_batch(*pair(spec, 1)) == pytest.approx(second.train_on_batch(*pair(spec, 1)), rel=1e-6)
-    assert same(arrays(first.generator), arrays(second.generator), atol=1e-7)
-    assert same(arrays(first.discriminator), arrays(second.discriminator), atol=1e-7)
+    assert first.train_on_batch(*batch(spec, 1)) == pytest.approx(second.train_on_batch(*batch(spec, 1)), rel=1e-6)
+    assert same(copied(first.variables_by_path()), copied(second.variables_by_path()), atol=1e-7)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -254,10 +443,12 @@ def test_paths_of_a_checkpoint(name: str) -> None:
     assert paths == list(Pix2Pix(SMALL[name]).variables_by_path())
     networks = (model.generator, model.discriminator)
     weights = sum(len(network.variables) for network in networks)
-    moments = sum(2 * len(network.trainable_variables) + 2 for network in networks)  # and iteration, learning rate
-    assert len(paths) == weights + moments
+    rates = 2 if SMALL[name].warmup or SMALL[name].hold else 4  # iteration, and the learning rate where it has no schedule
+    moments = sum(2 * len(network.trainable_variables) for network in networks)
+    averages = len(model.generator.weights) if SMALL[name].ema else 0
+    assert len(paths) == weights + moments + rates + averages
     assert {path.partition("/")[0] for path in paths} == {
-        "generator", "discriminator", "generator_optimizer", "discriminator_optimizer",
+        "generator", "discriminator", "generator_optimizer", "discriminator_optimizer", *(["ema"] if averages else []),
     }  # fmt: skip
     assert not [path for path in paths if any(other.startswith(f"{path}/") for other in paths)]  # HDF5: no group is a value
 
@@ -283,7 +474,7 @@ def test_variables_that_do_not_fit_are_refused_and_nothing_changes() -> None:
 
 def test_a_call_restores() -> None:
     model = pix2pix(SMALL["article"])
-    a, _ = pair(SMALL["article"])
+    a, _, _ = batch(SMALL["article"])
     assert np.array_equal(model(a), model.generator(a, training=False))
 
 
@@ -292,14 +483,17 @@ def test_a_call_restores() -> None:
 def test_mixed_precision_is_near_float32(updates: str) -> None:
     spec = SMALL["tiny"]
     exact, mixed = pix2pix(spec, updates), pix2pix(spec, updates, "mixed_bfloat16")
-    a, b = pair(spec)
+    a, b, _ = batch(spec)
     assert mixed.train_on_batch(a, b) == pytest.approx(exact.train_on_batch(a, b), rel=0.02)
     assert {str(value.dtype) for value in mixed.trainable_variables} == {"float32"}
 
 
 def test_what_cannot_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="no updates 'both': choose one of fused, article"):
+    with pytest.raises(UsageError, match="no updates 'both' on tensorflow: choose one of fused, article"):
         Pix2Pix(PRESETS["tiny"], "both")
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(UsageError, match="Keras is set to jax"):
+    for name, play in (("mend", "both"), ("article", "generator")):
+        with pytest.raises(UsageError, match="--updates article is for presets without a prior, and trains both networks"):
+            Pix2Pix(SMALL[name], "article").train_on_batch(*batch(SMALL[name]), play=play)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(UsageError, match="training runs on TensorFlow or JAX, but Keras is set to torch"):
         Pix2Pix(PRESETS["tiny"])

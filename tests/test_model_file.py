@@ -26,15 +26,14 @@ GIVEN = {
 }  # fmt: skip
 
 
-def graph(names: tuple[str, str] = ("image", "restored"), extra: list[Any] | None = None) -> Any:
-    """One 1×1 convolution with a kernel in Keras shape."""
+def graph(names: tuple[str, ...] = ("image", "restored")) -> Any:
+    """One 1×1 convolution with a kernel in Keras shape, from the first of `names` to the last; all but the last are inputs."""
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, 8, 8]) for name in names]
     nodes = [
-        *(extra or []),
         helper.make_node("Transpose", ["generator/conv/kernel"], ["oihw"], perm=[3, 2, 0, 1]),
-        helper.make_node("Conv", [names[0], "oihw"], [names[1]]),
+        helper.make_node("Conv", [names[0], "oihw"], [names[-1]]),
     ]
-    return helper.make_graph(nodes, "g", value[:1], value[1:], [numpy_helper.from_array(KERNEL, "generator/conv/kernel")])
+    return helper.make_graph(nodes, "g", value[:-1], value[-1:], [numpy_helper.from_array(KERNEL, "generator/conv/kernel")])
 
 
 @pytest.fixture
@@ -58,7 +57,8 @@ def refused(path: Path) -> str:
 
 def test_card_and_weights_come_back(path: Path) -> None:
     card = model_file.read_card(path)
-    assert card == {**GIVEN, **model_file.CONSTANT, "licence": "not stated"}
+    assert card == {**GIVEN, **model_file.CONSTANT, "licence": "not stated", "prior": None}
+    assert card["format_version"] == 2
     assert card.keys() == model_file.CARD.keys()
     assert "invented" in card["statement"]
     assert "not recovered" in card["statement"]
@@ -197,7 +197,9 @@ def test_cards_that_cannot_be_read(path: Path) -> None:
     for text, line in (
         ("{not json", "is damaged"),
         ("[]", "format version None"),
-        (json.dumps({**card, "format_version": 2}), "is of format version 2, this photomend reads 1"),
+        (json.dumps({**card, "format_version": 3}), "is of format version 3, this photomend reads 2: install a newer one"),
+        (json.dumps({**card, "format_version": 0}), "is of format version 0"),
+        (json.dumps({**card, "format_version": "2"}), "is of format version 2"),
         (json.dumps({key: card[key] for key in card if key != "size"}), "lacks size"),
     ):
         with_card(path, text)
@@ -207,11 +209,42 @@ def test_cards_that_cannot_be_read(path: Path) -> None:
             model_file.read(path)
 
 
-def test_other_inputs_and_outputs(path: Path) -> None:
-    model = model_file.make(graph(("x", "restored")))
+def test_a_card_of_the_first_version_has_no_prior(path: Path) -> None:
+    card = {**model_file.read_card(path), "format_version": 1}
+    del card["prior"]
+    with_card(path, json.dumps(card))
+    assert model_file.read_card(path) == {**card, "prior": None}
+    assert model_file.read(path)[1] == {**card, "prior": None}
+    assert list(model_file.read_weights(path)) == ["generator/conv/kernel"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("x", "restored"), ("image", "y"), ("image", "other", "restored"), ("prior", "image", "restored"), ("prior", "restored")],
+)
+def test_other_inputs_and_outputs(path: Path, names: tuple[str, ...]) -> None:
+    model = model_file.make(graph(names))
     helper.set_model_props(model, {"photomend": json.dumps(model_file.read_card(path))})
     onnx.save(model, path)
     assert "has the inputs and outputs" in refused(path)
+    assert "but ours have image (and prior) and restored" in refused(path)
+
+
+def test_a_second_input_takes_the_prior(tmp_path: Path) -> None:
+    model_file.write(tmp_path / "m.onnx", model_file.make(graph(("image", "prior", "restored"))), {**GIVEN, "prior": "mosaic"})
+    assert model_file.read_card(tmp_path / "m.onnx")["prior"] == "mosaic"
+
+
+@pytest.mark.parametrize("names", [("image", "restored"), ("image", "prior", "restored")])
+def test_a_card_that_says_otherwise_than_its_graph(path: Path, names: tuple[str, ...]) -> None:
+    """Else the engine would give it an input too many, or one too few."""
+    model = model_file.make(graph(names))
+    card = {**model_file.read_card(path), "prior": "mosaic" if len(names) == 2 else None}
+    helper.set_model_props(model, {"photomend": json.dumps(card)})
+    onnx.save(model, path)
+    for reader in (model_file.read_card, model_file.read):
+        with pytest.raises(ModelFileError, match=rf"the card of {path} says prior {card['prior']}, but its graph"):
+            reader(path)
 
 
 def test_a_weight_that_is_too_short(path: Path) -> None:

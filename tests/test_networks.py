@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pix2pix.networks import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator, variables_by_path, weights_by_path
-from pix2pix.spec import DISCRIMINATOR_KINDS, GENERATOR_KINDS, PRESETS, DiscriminatorSpec, GeneratorSpec, Spec
+from pix2pix.discriminators import DISCRIMINATORS
+from pix2pix.generators import GENERATORS
+from pix2pix.losses import seen
+from pix2pix.model import Pix2Pix
+from pix2pix.networks import build_discriminator, build_generator, variables_by_path, weights_by_path
+from pix2pix.pixels import to_float, to_uint8
+from pix2pix.spec import DISCRIMINATOR_KINDS, GENERATOR_KINDS, PRESETS, STARTS, DiscriminatorSpec, GeneratorSpec, Spec
 
 # preset -> generator: all, trainable; discriminator: all, trainable; its output at the preset's size
 COUNTS = {
-    "tiny": (740_131, 740_131, 43_633, 43_633, 8),
     "article": (41_937_603, 41_928_515, 2_771_649, 2_769_729, 16),
     "paper": (54_423_811, 54_413_955, 2_770_497, 2_768_705, 30),  # trainable: as the reference implementation counts
 }
@@ -29,15 +34,30 @@ SMALL = {
         discriminator=DiscriminatorSpec("patchgan", (4, 6)),
     ),
     "tiny": replace(
-        PRESETS["tiny"], size=16, generator=GeneratorSpec("residual", (6, 8), blocks=1),
+        PRESETS["tiny"], size=16, generator=GeneratorSpec("residual", (6, 8), blocks=(1, 1), stem=2),
+        discriminator=DiscriminatorSpec("plain", (4,)),
+    ),
+    "mend": replace(
+        PRESETS["mend"], size=16, generator=GeneratorSpec("residual", (6, 8), blocks=(1, 2), stem=4, starts_from="prior"),
+        discriminator=DiscriminatorSpec("plain", (4,)), slope_weight=10.0,
+    ),
+    "colorize": replace(
+        PRESETS["mend"], size=16, generator=GeneratorSpec("residual", (6, 8), blocks=(1, 0), stem=4, starts_from="luminance"),
         discriminator=DiscriminatorSpec("plain", (4,)),
     ),
 }  # fmt: skip
+RESIDUAL = [name for name, spec in SMALL.items() if spec.generator.kind == "residual"]
 
 
 def images(spec: Spec, count: int = 2, seed: int = 0) -> np.ndarray:
     """(N, S, S, 3) float32 in [-1, 1]."""
     return np.random.default_rng(seed).uniform(-1, 1, (count, spec.size, spec.size, 3)).astype(np.float32)
+
+
+def asked(spec: Spec, count: int = 2, seed: int = 0) -> Any:
+    """What the generator takes: A, or A and a prior."""
+    prior = images(spec, count, seed + 1000) if spec.generator.starts_from == "prior" else None
+    return seen(images(spec, count, seed), prior)
 
 
 def scramble(network: Any, seed: int = 0) -> Any:
@@ -51,12 +71,14 @@ def scramble(network: Any, seed: int = 0) -> Any:
 
 
 def test_every_kind_is_built_somewhere() -> None:
-    assert COUNTS.keys() == SMALL.keys() == PRESETS.keys()
+    assert COUNTS.keys() | {"mend", "tiny"} == PRESETS.keys()
+    assert SMALL.keys() == {*PRESETS, "colorize"}
+    assert {spec.generator.starts_from for spec in SMALL.values()} == set(STARTS)
     assert set(GENERATORS) == set(GENERATOR_KINDS) == {spec.generator.kind for spec in SMALL.values()}
     assert set(DISCRIMINATORS) == set(DISCRIMINATOR_KINDS) == {spec.discriminator.kind for spec in SMALL.values()}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", COUNTS)
 def test_exact_parameter_counts(name: str) -> None:
     spec = PRESETS[name]
     generator, discriminator = build_generator(spec), build_discriminator(spec)
@@ -66,11 +88,35 @@ def test_exact_parameter_counts(name: str) -> None:
     assert discriminator.output_shape == (None, side, side, 1)
 
 
+def residual_count(spec: GeneratorSpec) -> int:
+    """The parameters of the residual generator, from its drawing: a kernel and a bias for each convolution."""
+    convolution = lambda side, given, made: side**2 * given * made + made  # noqa: E731
+    given, made = {"input": (3, 3), "prior": (6, 3), "luminance": (3, 2)}[spec.starts_from]
+    first, levels = spec.filters[0], list(zip(spec.filters, spec.blocks, strict=True))
+    blocks = [count * 2 * convolution(3, width, width) for width, count in levels]
+    steps = sum(convolution(2, fine, coarse) + convolution(1, coarse, 4 * fine) for fine, coarse in pairwise(spec.filters))
+    ends = convolution(3, given * spec.stem**2, first) + convolution(3, first, made * spec.stem**2)
+    return ends + steps + 2 * sum(blocks[:-1]) + blocks[-1]
+
+
+@pytest.mark.parametrize("task", ["mosaic", "colorize", "other"])
+@pytest.mark.parametrize("name", ["mend", "tiny"])
+def test_parameter_counts_of_our_own(name: str, task: str) -> None:
+    spec = PRESETS[name].for_task(task)
+    generator, discriminator = build_generator(spec), build_discriminator(spec)
+    assert generator.count_params() == residual_count(spec.generator) <= 12_000_000
+    assert not [weight for network in (generator, discriminator) for weight in network.weights if not weight.trainable]
+    widths = (6, *spec.discriminator.filters)
+    assert discriminator.count_params() == sum(16 * given * made + made for given, made in pairwise((*widths, 1)))
+    side = spec.size >> len(spec.discriminator.filters)
+    assert discriminator.output_shape == (None, side, side, 1)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_shapes_and_range(name: str) -> None:
     spec = SMALL[name]
     a = images(spec)
-    restored = np.asarray(scramble(build_generator(spec))(a))
+    restored = np.asarray(scramble(build_generator(spec))(asked(spec)))
     assert restored.shape == a.shape
     assert restored.dtype == np.float32
     assert np.abs(restored).max() <= 1
@@ -100,7 +146,7 @@ def test_paths_of_the_article() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_mixed_precision_keeps_float32_outside(name: str) -> None:
     spec = SMALL[name]
-    for build, inputs in ((build_generator, images(spec)), (build_discriminator, [images(spec), images(spec, seed=1)])):
+    for build, inputs in ((build_generator, asked(spec)), (build_discriminator, [images(spec), images(spec, seed=1)])):
         exact, mixed = scramble(build(spec)), scramble(build(spec, "mixed_bfloat16"))
         assert {str(weight.dtype) for weight in mixed.weights} == {"float32"}
         assert {layer.compute_dtype for layer in mixed.layers if "conv" in layer.name} == {"bfloat16"}
@@ -119,19 +165,75 @@ def test_the_discriminator_sees_a_before_b() -> None:
     assert not np.array_equal(discriminator([a, b]), discriminator([b, b]))
 
 
-def test_tiny_starts_at_its_input_and_takes_other_sizes() -> None:
-    generator = build_generator(SMALL["tiny"])
-    wide = np.random.default_rng(0).uniform(-1, 1, (1, 24, 40, 3)).astype(np.float32)
-    assert np.array_equal(generator(wide), wide)
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_a_residual_generator_starts_at_what_is_known_and_takes_other_sizes(name: str) -> None:
+    generator = build_generator(SMALL[name])
+    wide, other = np.random.default_rng(0).uniform(-1, 1, (2, 1, 24, 40, 3)).astype(np.float32)
+    if name == "colorize":
+        gray = wide @ np.array([0.299, 0.587, 0.114], np.float32)
+        assert np.allclose(generator(wide), np.repeat(gray[..., None], 3, axis=-1), atol=1e-6)
+    elif name == "mend":
+        assert np.array_equal(generator([wide, other]), other)
+    else:
+        assert np.array_equal(generator(wide), wide)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_tiny_alone_is_free_of_the_rest_of_its_batch(name: str) -> None:
+def test_a_residual_generator_is_free_of_the_rest_of_its_batch(name: str) -> None:
     generator = scramble(build_generator(SMALL[name]))
-    a = images(SMALL[name], 3)
-    together = np.asarray(generator(a, training=True))[:1]
-    alone = np.asarray(generator(a[:1], training=True))
-    assert np.allclose(together, alone, atol=1e-6) == (name == "tiny")
+    given = asked(SMALL[name], 3)
+    first = [each[:1] for each in given] if isinstance(given, list) else given[:1]
+    together = np.asarray(generator(given, training=True))[:1]
+    alone = np.asarray(generator(first, training=True))
+    assert np.allclose(together, alone, atol=1e-6) == (name in RESIDUAL)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_restoring_is_free_of_the_rest_of_its_batch(name: str) -> None:
+    spec = SMALL[name]
+    model = Pix2Pix(spec)
+    scramble(model.generator)
+    a, prior = images(spec, 4), images(spec, 4, 1000) if spec.generator.starts_from == "prior" else None
+    together = model.restore(a, prior)
+    for one in range(4):
+        alone = model.restore(a[one : one + 1], None if prior is None else prior[one : one + 1])
+        assert np.abs(alone - together[one]).max() <= 1e-5
+    assert np.abs(together[0] - together[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_any_multiple_of_the_stride_is_restored(name: str) -> None:
+    """Far enough from a border, what is restored does not depend on where it lies."""
+    spec = SMALL[name]
+    model = Pix2Pix(spec)
+    scramble(model.generator)
+    stride = spec.stride
+    assert stride == spec.generator.stem * 2
+    shown = {}
+    for height, width in ((stride, 3 * stride), (2 * spec.size, 2 * spec.size), (10 * stride, 10 * stride), (96, 96)):
+        a, prior = np.random.default_rng(0).uniform(-1, 1, (2, 96, 96, 3)).astype(np.float32)
+        cut = [each[None, :height, :width] for each in (a, prior)]
+        shown[height, width] = model.restore(*cut) if name == "mend" else model.restore(cut[0])
+        assert shown[height, width].shape == (1, height, width, 3)
+        assert np.abs(shown[height, width]).max() <= 1
+    part, whole = shown[10 * stride, 10 * stride], shown[96, 96]
+    assert np.abs(part[:, :4, :4] - whole[:, :4, :4]).max() <= 1e-5  # the corner sees less than 10 strides of either
+
+
+def test_colorizing_leaves_the_luminance_alone() -> None:
+    """To the grey level that rounding costs, wherever no channel is clipped."""
+    spec, luma = SMALL["colorize"], np.array([0.299, 0.587, 0.114])
+    rgb = np.random.default_rng(3).integers(0, 256, (8, 16, 16, 3), np.uint8)
+    gray = np.repeat(np.rint(rgb @ luma).astype(np.uint8)[..., None], 3, axis=-1)
+    for precision in ("float32", "mixed_bfloat16"):
+        generator = scramble(build_generator(spec, precision))
+        for given in (gray, rgb):
+            restored = to_uint8(np.asarray(generator(to_float(given), training=False)))
+            inside = ((restored > 0) & (restored < 255)).all(axis=-1)
+            assert 0.2 < inside.mean() < 1
+            away = np.abs(restored @ luma - given @ luma)[inside]
+            assert away.max() <= 1
+            assert np.ptp(restored[inside].astype(int), axis=-1).mean() > 10  # there is colour
 
 
 def test_paper_initial_weights() -> None:

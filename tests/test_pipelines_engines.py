@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dataset_tools import image_io
+from dataset_tools import image_io, priors
 from dataset_tools.errors import ModelFileError, UsageError
 from pipelines.engines import OnnxEngine, open_engine, resolve_model
 from pix2pix import model_file
@@ -23,13 +24,16 @@ from tests.conftest import textured
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def write_model(path: Path, size: int = 16, operator: str = "Identity", **card: Any) -> Path:
-    """A model file whose graph is one operator: Identity restores nothing, Neg inverts (the value range is [-1, 1])."""
+def write_model(path: Path, size: int = 16, operator: str = "Identity", inputs: Sequence[str] = ("image",), **card: Any) -> Path:
+    """A model file whose graph is one operator: Identity restores nothing, Neg inverts (the value range is [-1, 1]).
+
+    It is laid on the last of `inputs`.
+    """
     shape = ["batch", 3, size, size]
     graph = helper.make_graph(
-        [helper.make_node(operator, ["image"], ["restored"])],
+        [helper.make_node(operator, [inputs[-1]], ["restored"])],
         "generator",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs],
         [helper.make_tensor_value_info("restored", TensorProto.FLOAT, shape)],
     )
     told = {"task": "other", "preset": "none", "size": size, "stride": 1, "recipe": ["mosaic:block=8"], "crop": {}, "step": 7,
@@ -45,6 +49,18 @@ def test_an_engine_restores_every_level_exactly(tmp_path: Path) -> None:
     inverse = OnnxEngine(write_model(tmp_path / "inverse.onnx", operator="Neg"))
     batch = np.stack([textured(seed, 16, 16) for seed in range(5)])
     assert np.array_equal(inverse.restore(batch), 255 - batch)
+
+
+def test_a_model_that_takes_a_prior_is_given_what_the_pixels_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = np.stack([textured(seed, 16, 16) for seed in range(3)])
+    monkeypatch.setattr(priors, "estimated", lambda image: 255 - image)
+    for inputs in (("image", "prior"), ("prior",), ("image",)):
+        path = write_model(tmp_path / "m.onnx", inputs=inputs, prior="mosaic" if "prior" in inputs else None)
+        if inputs == ("prior",):
+            with pytest.raises(ModelFileError, match="has the inputs and outputs"):
+                OnnxEngine(path)
+        else:
+            assert np.array_equal(OnnxEngine(path).restore(batch), 255 - batch if len(inputs) == 2 else batch)
 
 
 def test_an_engine_knows_what_it_runs(tmp_path: Path) -> None:
@@ -103,6 +119,10 @@ WRONG = {
     "a size that is no number": lambda path: rewrite_card(path, size="16"),
     "a size without end": lambda path: rewrite_card(path, size=10**9),
     "another size than the graph's": lambda path: rewrite_card(path, size=24),
+    "a prior that its graph does not take": lambda path: rewrite_card(path, prior="mosaic"),
+    "a prior that nobody knows": lambda path: rewrite_card(path, prior="sketch"),
+    "no prior where its graph takes one": lambda path: write_model(path, inputs=("image", "prior")),
+    "a version that is to come": lambda path: rewrite_card(path, format_version=3),
 }
 
 

@@ -261,7 +261,7 @@ def test_training_and_evaluation_do_not_see_the_format(dataset: Path, tmp_path: 
     one, other = open_dataset(dataset), open_dataset(as_folder(dataset, tmp_path / "folder"))
     batches = [Batches(each.pairs("train"), SIZE, 4, seed=1, jitter=2, flip=True) for each in (one, other)]
     for step in range(3):
-        assert np.array_equal(*(np.stack(each.at(step)) for each in batches))
+        assert np.array_equal(*(np.stack(each.at(step)[:2]) for each in batches))
     chosen = [Validation(each.pairs("val"), SIZE, 3, "AtoB", 2) for each in (one, other)]
     assert np.array_equal(chosen[0].a, chosen[1].a)
     model = write_model(tmp_path / "same.onnx")

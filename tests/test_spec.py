@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
+from typing import Any
 
 import pytest
 
 from dataset_tools.errors import UsageError
 from pix2pix.spec import PRESETS, DiscriminatorSpec, GeneratorSpec, Spec
 
+MEND = PRESETS["mend"].generator.stem << (len(PRESETS["mend"].generator.filters) - 1)  # its stride: it doubles at each level
+LEAST = max(MEND, 16)
 SIZES = {  # preset -> (sizes it takes, sizes it refuses, what the line allows)
+    "mend": ((LEAST, 3 * MEND, 8 * MEND), (0, -MEND, MEND // 2, MEND - 1, LEAST + 1), f"a multiple of {MEND}, {LEAST} or more"),
     "tiny": ((16, 64, 72, 256), (0, -8, 8, 63, 100), "a multiple of 8, 16 or more"),
     "article": ((256, 512), (0, 100, 128, 384), "a multiple of 256, 256 or more"),
     "paper": ((256, 512), (0, 100, 128, 384), "a multiple of 256, 256 or more"),
@@ -46,7 +50,10 @@ def test_json_round_trip(name: str) -> None:
 
 @pytest.mark.parametrize("part", [None, "generator", "discriminator"])
 def test_from_json_names_the_key_that_is_wrong(part: str | None) -> None:
-    for key in PRESETS["tiny"].to_json() if part is None else PRESETS["tiny"].to_json()[part]:
+    kind = {None: Spec, "generator": GeneratorSpec, "discriminator": DiscriminatorSpec}[part]
+    needed = {field.name for field in fields(kind) if field.default is MISSING}  # the others came later: older files lack them
+    assert needed >= ({"kind", "filters"} if part else {"name", "size", "learning_rate", "generator", "discriminator"})
+    for key in needed:
         value = PRESETS["tiny"].to_json()
         inner = value if part is None else value[part]
         del inner[key]
@@ -56,6 +63,22 @@ def test_from_json_names_the_key_that_is_wrong(part: str | None) -> None:
     (value if part is None else value[part])["colour"] = 1
     with pytest.raises(ValueError, match="unknown key colour"):
         Spec.from_json(value)
+
+
+def of_the_first_version(spec: Spec) -> dict[str, Any]:
+    value = spec.to_json()
+    first = ("name", "size", "batch", "learning_rate", "beta1", "l1_weight", "adversarial", "jitter", "flip", "discriminator")
+    generator = {key: value["generator"][key] for key in ("kind", "filters", "dropout")} | {
+        "blocks": sum(spec.generator.blocks[:1])
+    }
+    return {key: value[key] for key in first} | {"generator": generator}
+
+
+def test_a_spec_of_the_first_version_is_read() -> None:
+    """As photomend wrote it before there was `mend`: no key of those with a default, and blocks a number."""
+    for name in ("article", "paper"):
+        read = Spec.from_json(of_the_first_version(PRESETS[name]))
+        assert replace(read, generator=replace(read.generator, blocks=())) == PRESETS[name]
 
 
 def test_from_json_refuses_what_is_no_spec() -> None:
@@ -69,10 +92,25 @@ def test_from_json_refuses_what_is_no_spec() -> None:
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match="no generator kind 'unet': one of upsampling_unet, transposed_unet, residual"):
         GeneratorSpec("unet", (8,))
+    with pytest.raises(ValueError, match="no start 'noise': one of input, prior, luminance"):
+        GeneratorSpec("residual", (8,), blocks=(1,), starts_from="noise")
+    with pytest.raises(ValueError, match=r"as many numbers of blocks as levels; received \(1, 1\)"):
+        GeneratorSpec("residual", (8,), blocks=(1, 1))
     with pytest.raises(ValueError, match="no discriminator kind 'pixel'"):
         DiscriminatorSpec("pixel", (8,))
     with pytest.raises(ValueError, match="no adversarial loss 'hinge'"):
         replace(PRESETS["tiny"], adversarial="hinge")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_known_without_the_generator_is_what_it_starts_from(name: str) -> None:
+    spec = PRESETS[name]
+    residual = spec.generator.kind == "residual"
+    for task, start in (("mosaic", "prior"), ("colorize", "luminance"), ("other", "input")):
+        told = spec.for_task(task)
+        assert told.generator.starts_from == (start if residual else "input")
+        assert replace(told, generator=replace(told.generator, starts_from=spec.generator.starts_from)) == spec
+        assert told.for_task("other") == spec
 
 
 def test_training_of_the_presets() -> None:
@@ -82,6 +120,11 @@ def test_training_of_the_presets() -> None:
 
     assert training("article") == ("mse", 100.0, 2e-4, 0.5, 4, 256, 0, False)
     assert training("paper") == ("bce", 100.0, 2e-4, 0.5, 1, 256, 30, True)
+    for name in ("article", "paper"):  # none of what came later
+        spec = PRESETS[name]
+        assert (spec.adversarial_weight, spec.slope_weight, spec.alone, spec.clip, spec.warmup, spec.hold, spec.ema) == (
+            1.0, 0.0, 0, 0.0, 0, 0, 0.0,
+        )  # fmt: skip
 
 
 def test_importing_specs_imports_nothing_heavy() -> None:
