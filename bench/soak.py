@@ -26,6 +26,7 @@ PLACE = ROOT / "docs" / "soak.md"
 PARTS = {  # name -> arguments of pytest
     "kills": ["tests/test_kills.py"],
     "damage": ["tests/test_damage.py"],
+    "training": ["tests/test_train_kills.py", "tests/test_strategies.py"],
     "wheel": ["tests/test_wheel.py"],
     "ray": ["tests/test_engine_ray.py"],
     "browser": ["tests/test_web.py"],
