@@ -107,7 +107,7 @@ def train_model(
 
         backend = backend_of()
         exact, spread = _exact(folder, backend, held, precision, device, threads, inexact, strategy, several)
-        stopper.listen()  # several workers: TensorFlow has taken SIGTERM for itself
+        stopper.listen()  # not before: there is nothing to save, and with several workers TensorFlow takes SIGTERM for itself
         if spread and spec.batch % spread.replicas:
             raise UsageError(f"{spec.batch} pairs a step cannot be shared by {spread.replicas} devices: give a --batch that can")
         if chief:
@@ -358,8 +358,7 @@ def _last_figures(folder: RunFolder) -> Figures | None:
 
 @contextmanager
 def _Stopper() -> Iterator[Any]:
-    """Turns the first Ctrl-C or SIGTERM into a wish that the loop reads after its step; passed on when the block ends."""
-
+    """After `listen`, the first Ctrl-C or SIGTERM is a wish that the loop reads after its step; it is passed on at the end."""
     here = threading.current_thread() is threading.main_thread()
     before: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM) if here}
 
@@ -376,7 +375,6 @@ def _Stopper() -> Iterator[Any]:
         wish.asked = signum
         signal.signal(signum, before[signum])  # the second one stops at once
 
-    wish.listen()
     try:
         yield wish
     finally:

@@ -36,6 +36,11 @@ def test_the_quick_demo_beats_doing_nothing(tmp_path: Path) -> None:
     assert image_io.read(tmp_path / "demo" / "sheet.png").rgb8.shape[2] == 3
     assert json.loads((tmp_path / "demo" / MARK).read_text())["finished"] is True
     assert verify_dataset(tmp_path / "demo" / "dataset") == []
+    summary = json.loads((tmp_path / "demo" / "run" / "summary.json").read_text())
+    assert summary["ended"] in ("steps", "seconds")
+    assert (summary["steps"], summary["unbeaten"]) == (result["steps"], [])
+    assert {"timeline.png", "timeline.webp"} <= {path.name for path in (tmp_path / "demo" / "run" / "samples").iterdir()}
+    assert done.stderr.splitlines().count("loading Keras ...") == 1
     assert "plausible invention" in done.stdout
     assert "Traceback" not in done.stderr
     assert not [line for line in done.stderr.splitlines() if line.startswith(("W", "I0", "E0"))], "native notices on stderr"

@@ -26,6 +26,9 @@ RUNS = {  # dropout, a prior and an average; the same in half precision; mosaics
 }
 
 
+STOPPED = ("float32", "mend")  # of which one is stopped in the middle, too
+
+
 def train(dataset: Path, run: Path, **more: object) -> None:
     from pix2pix.train import train_model
 
@@ -64,15 +67,15 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "for name, more in t.RUNS.items():\n"
         "    t.train(Path(w[0]), Path(w[1], name, 'whole'), steps=t.STEPS, **more)\n"
         "    t.train(Path(w[0]), Path(w[1], name, 'half'), steps=t.HALF, **more)\n"
-        "    t.until(Path(w[0]), Path(w[1], name, 'stopped'), t.MIDDLE, steps=t.STEPS, **more)\n",
+        "    if name in t.STOPPED:\n"
+        "        t.until(Path(w[0]), Path(w[1], name, 'stopped'), t.MIDDLE, steps=t.STEPS, **more)\n",
         dataset, folder,
     )  # fmt: skip
-    for name in RUNS:
-        assert RunFolder(folder / name / "half").steps()[-1] == HALF
-        assert RunFolder(folder / name / "stopped").steps()[-1] == MIDDLE
+    assert [RunFolder(folder / name / "half").steps()[-1] for name in RUNS] == [HALF] * len(RUNS)
+    assert [RunFolder(folder / name / "stopped").steps()[-1] for name in STOPPED] == [MIDDLE] * len(STOPPED)
     process(
         "for name, more in t.RUNS.items():\n"
-        "    for part in ('half', 'stopped'):\n"
+        "    for part in ('half', *(['stopped'] if name in t.STOPPED else [])):\n"
         "        t.train(Path(w[0]), Path(w[1], name, part), steps=t.STEPS, **more)\n",
         dataset, folder,
     )  # fmt: skip
@@ -81,7 +84,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_resumed_in_another_process_it_is_bit_for_bit_the_same(scene: Path) -> None:
     for name in RUNS:
-        for part in ("half", "stopped"):
+        for part in ("half", *(["stopped"] if name in STOPPED else [])):
             whole, other = scene / name / "whole", scene / name / part
             assert RunFolder(other).steps()[-1] == STEPS
             assert same_arrays(whole, other) == [], (name, part)

@@ -186,6 +186,22 @@ def test_a_signal_saves_the_step_that_it_came_in(
     assert log(whole) == log(tmp_path / "run")
 
 
+def test_ctrl_c_before_the_first_step_stops_at_once(dataset: Path, tmp_path: Path) -> None:
+    def stop(event: Event) -> None:
+        if event.kind == "loading":
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_model(dataset, tmp_path / "run", **OPTIONS, tell=stop)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert train_model(dataset, tmp_path / "run", steps=1, **QUICK).steps == 1
+
+
 def test_a_finished_run_stays_as_it_is(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train_model(dataset, run, steps=2, **QUICK)
