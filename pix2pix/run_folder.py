@@ -6,6 +6,7 @@ A checkpoint is HDF5 and JSON, never pickle. Everything is written to a temporar
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from dataset_tools.errors import RunError, output_error
 
 FORMAT = "photomend run"
 FORMAT_VERSION = 2  # 1 had no `exact`
+EACH = 4096  # bytes that HDF5 needs beside the numbers of an array, at most
 KEPT = 2  # newest checkpoints that stay, beside the best
 
 MAY_CHANGE = ("steps", "val_every", "checkpoint_every", "patience")  # between a run and its resumption
@@ -155,7 +157,8 @@ class RunFolder:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            with h5py.File(temporary / "weights.h5", "w") as store:
+            _reserve(temporary / "weights.h5", sum(array.nbytes + EACH for array in arrays.values()) + EACH)
+            with h5py.File(temporary / "weights.h5", "r+") as store:
                 for name, array in arrays.items():
                     store.create_dataset(name, data=array)
             (temporary / "state.json").write_text(json.dumps(state) + "\n", "utf-8")
@@ -222,6 +225,16 @@ class RunFolder:
         if not isinstance(value, dict):
             raise RunError(f"{path} was not written by photomend: choose another folder")
         return value
+
+
+def _reserve(path: Path, size: int) -> None:
+    """An empty HDF5 file with room for `size` bytes: on a full disk HDF5 itself may crash the process when it closes a file."""
+    empty = io.BytesIO()
+    h5py.File(empty, "w").close()
+    with open(path, "wb") as handle:
+        handle.write(empty.getvalue())
+        handle.flush()
+        os.posix_fallocate(handle.fileno(), 0, size)
 
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any], but: Sequence[str] = ()) -> str:

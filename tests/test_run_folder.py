@@ -112,6 +112,28 @@ def test_a_full_disk_leaves_the_last_checkpoint(run: RunFolder, monkeypatch: pyt
     assert run.steps() == [5, 10]
 
 
+def test_room_is_reserved_before_hdf5_sees_the_file(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDF5 may crash the process where it finds the disk full; Python finds it before."""
+    reserved: list[int] = []
+    monkeypatch.setattr("os.posix_fallocate", lambda handle, start, size: reserved.append(size))
+    many = {f"generator/{number}/kernel": np.zeros(number, np.float32) for number in range(300)}
+    run.save(5, many, {})
+    written = (run.checkpoints / "step-000005" / "weights.h5").stat().st_size
+    assert written < reserved[0] < written + 300 * 4096
+    monkeypatch.undo()
+    run.save(10, many, {})
+    assert (run.checkpoints / "step-000010" / "weights.h5").stat().st_size == written  # what was not needed is given back
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    monkeypatch.setattr(h5py.Group, "create_dataset", None)
+    with pytest.raises(OutputError, match="no room left on the disk"):
+        run.save(15, many, {})
+    assert run.steps() == [5, 10]
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "no state", "half a state", "an array less"])
 def test_a_damaged_checkpoint_is_said(run: RunFolder, damage: str) -> None:
     run.save(5, arrays(1), {})
