@@ -27,8 +27,11 @@ OPTIONS = ("--preset", "mend", "--batch", 4, "--val-images", 2, "--precision", "
 CLOSE = 1e-4
 
 
-def record(out: Path, dies_at: int, words: list[str]) -> int:
-    """`photomend train WORDS`, with a line in `out` for each step: its losses, the photos that it saw, what it wrote so far."""
+def record(out: Path, last: int, number: int, words: list[str]) -> int:
+    """`photomend train WORDS`, with a line in `out` for each step: its losses, the photos that it saw, what it wrote so far.
+
+    In the step `last` it gets the signal `number`.
+    """
     from dataset_tools import files
     from pipelines.cli import run
     from pix2pix import train
@@ -54,8 +57,8 @@ def record(out: Path, dies_at: int, words: list[str]) -> int:
                 with open(out, "a", encoding="utf-8") as handle:
                     row = {"step": event.step, "losses": dict(event.values), "photos": list(photos), "written": list(written)}
                     handle.write(json.dumps(row) + "\n")
-                if event.step == dies_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                if event.step == last:
+                    os.kill(os.getpid(), number)
             tell(event)
 
         return real_train(*given, tell=told, **options)
@@ -68,11 +71,11 @@ def rows(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text("utf-8").splitlines()]
 
 
-def recorded(out: Path, *words: object, dies_at: int = 0, **more: str) -> subprocess.Popen[str]:
+def recorded(out: Path, *words: object, last: int = 0, number: int = 0, **more: str) -> subprocess.Popen[str]:
     """Starts `record` in a process of its own."""
     code = "import sys; from pathlib import Path; from tests.test_strategies import record; " \
-           "sys.exit(record(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))"  # fmt: skip
-    line = [sys.executable, "-c", code, str(out), str(dies_at), "train", *map(str, words)]
+           "sys.exit(record(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))"  # fmt: skip
+    line = [sys.executable, "-c", code, str(out), str(last), str(number), "train", *map(str, words)]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**more))
 
 
@@ -126,46 +129,56 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def start(dataset: Path, run: Path, outs: list[Path], dies_at: tuple[int, int] = (0, 0)) -> list[subprocess.Popen[str]]:
-    """Two workers of one run."""
+def start(
+    dataset: Path, run: Path, outs: list[Path], last: tuple[int, int] = (0, 0), number: int = 0
+) -> list[subprocess.Popen[str]]:
+    """Two workers of one run; those whose `last` is not 0 get the signal `number` in that step."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     tasks = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}} for index in range(2)]
-    return [recorded(out, dataset, run, *OPTIONS, "--strategy", "multiworker", dies_at=dies, TF_CONFIG=json.dumps(task))
-            for out, dies, task in zip(outs, dies_at, tasks, strict=True)]  # fmt: skip
+    line = (dataset, run, *OPTIONS, "--strategy", "multiworker")
+    return [recorded(out, *line, last=step, number=number, TF_CONFIG=json.dumps(task))
+            for out, step, task in zip(outs, last, tasks, strict=True)]  # fmt: skip
 
 
-@pytest.mark.parametrize("victim", [1, 0][: counts(1, 2)])
-def test_two_workers_of_which_one_dies(dataset: Path, alone: Path, tmp_path: Path, victim: int) -> None:
+ENDS = [(1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(("who", "number"), ENDS[: counts(1, 3)])
+def test_two_workers_of_which_one_ends(dataset: Path, alone: Path, tmp_path: Path, record_property, who, number) -> None:  # type: ignore[no-untyped-def]
     """The other ends within a minute, with one line; the same commands go on, to what one process comes to."""
-    run, outs = tmp_path / "run", [tmp_path / f"{index}.jsonl" for index in range(2)]
-    pair = start(dataset, run, outs, dies_at=(0, 13) if victim else (13, 0))
-    ended(pair[victim], -signal.SIGKILL)
-    died = time.monotonic()
-    said = ended(pair[1 - victim], 1)
-    assert time.monotonic() < died + 60
+    run, outs, last = tmp_path / "run", [tmp_path / f"{index}.jsonl" for index in range(2)], EVERY + 5
+    pair = start(dataset, run, outs, last=(0, last) if who else (last, 0), number=number)
+    ended(pair[who], 143 if number == signal.SIGTERM else -number)
+    moment = time.monotonic()
+    said = ended(pair[1 - who], 1)
+    assert time.monotonic() < moment + 60
     assert [line for line in said.splitlines() if line.startswith("photomend:")] == [said.splitlines()[-1]] == [
         "photomend: another worker of this run died or cannot be reached: start the same command again on each of them, and it "
         "goes on from the last checkpoint"
     ]  # fmt: skip
-    assert RunFolder(run).steps() == [EVERY]
+    began = last if number == signal.SIGTERM else EVERY  # who is asked to stop saves first
+    assert RunFolder(run).steps()[-1] == began
     first = [rows(out) for out in outs]
-    assert all(row["step"] <= 13 for each in first for row in each)
+    assert all(row["step"] <= last for each in first for row in each)
     again = [tmp_path / f"{index}-again.jsonl" for index in range(2)]
     for process in start(dataset, run, again):
-        assert f"going on from step {EVERY} " in ended(process, 0)
+        assert f"going on from step {began} " in ended(process, 0)
     second = [rows(out) for out in again]
     for each in second:
-        assert [row["step"] for row in each] == list(range(EVERY + 1, STEPS + 1))
+        assert [row["step"] for row in each] == list(range(began + 1, STEPS + 1))
     check_close(alone, run, [row for each in (*first, *second) for row in each])
 
     chief, other = second
     assert other[-1]["written"] == []
     assert {"run.json", "best.json", "log.jsonl"} <= set(chief[-1]["written"])
     names = [each[-1]["photos"] for each in second]  # in order, with those loaded ahead
-    for step in range(STEPS - EVERY):
+    for step in range(STEPS - began):
         shares = [set(seen[2 * step : 2 * step + 2]) for seen in names]
-        if (4 * (EVERY + step)) % 8 == 0:  # a batch within an epoch of 8 photos
+        if (4 * (began + step)) % 8 == 0:  # a batch within an epoch of 8 photos
             assert not shares[0] & shares[1]
-    whole = rows(alone.with_suffix(".jsonl"))[-1]["photos"][4 * EVERY :]
-    woven = [name for step in range(STEPS - EVERY) for seen in names for name in seen[2 * step : 2 * step + 2]]
+    whole = rows(alone.with_suffix(".jsonl"))[-1]["photos"][4 * began :]
+    woven = [name for step in range(STEPS - began) for seen in names for name in seen[2 * step : 2 * step + 2]]
     assert woven == whole
+    what = f"{'the first worker' if who == 0 else 'a worker'} of two gets {number.name}: the other ends with one line"
+    record_property("what", f"{what}, and both go on to what one process comes to")
+    record_property("count", 1)
