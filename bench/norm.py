@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,6 @@ def compare(dataset: Path, run: Path) -> dict[str, dict[str, float]]:
     spec = spec_for("article", data)
     folder = RunFolder(run)
     step = folder.steps()[-1]
-    from dataclasses import replace
-
     model = Pix2Pix(replace(spec, recalibrate=BATCHES[-1]))
     arrays, _ = folder.load(step)
     own = {path: array for path, array in arrays.items() if path in model.variables_by_path()}

@@ -171,7 +171,7 @@ def quality_part(dataset: Path, work: Path, seeds: int) -> None:
     def seconds(step: int) -> float:
         return min(step, alone) * cost["mend_alone"] + max(0, step - alone) * cost["mend"]
 
-    steps = 100 * -(-int(alone + (whole - alone * cost["mend_alone"]) / cost["mend"]) // 100)
+    steps = 100 * (int(alone + (whole - alone * cost["mend_alone"]) / cost["mend"]) // 100)
     run(dataset, work / "article", "article", ARTICLE_STEPS, 0, "float32")
     for seed in range(seeds):
         run(dataset, work / f"mend-{seed}", "mend", steps, seed, BFLOAT)

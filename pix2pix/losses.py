@@ -25,15 +25,6 @@ def adversarial(spec: Spec, logits: Any, real: bool) -> Any:
     return ops.mean(ops.softplus(-logits if real else logits))
 
 
-def slope_l1(fake: Any, b: Any) -> Any:
-    """The mean absolute difference of the slopes of two images, from each pixel to the next below and to the right: a scalar.
-
-    The gradient difference of Mathieu, Couprie and LeCun 2016 with exponent 1, signs kept: what blurs loses it first.
-    """
-    error = fake - b
-    return ops.mean(ops.abs(error[:, 1:] - error[:, :-1])) + ops.mean(ops.abs(error[:, :, 1:] - error[:, :, :-1]))
-
-
 def seen(a: Any, prior: Any = None) -> Any:
     """What a generator takes: A, or [A, prior] where it starts from a prior."""
     return a if prior is None else [a, prior]
@@ -42,11 +33,11 @@ def seen(a: Any, prior: Any = None) -> Any:
 def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, prior: Any, play: str) -> dict[str, Any]:
     """One pass of both networks in training mode over a batch: every loss, scalars.
 
-    d_loss = (d_real + d_fake) / 2 is what D minimises; g_loss = adversarial_weight * g_adversarial + l1_weight * g_l1
-    (+ slope_weight * g_slope) is what G minimises; g_l1 = mean |fake - b| on [-1, 1] (Isola et al. 2017). D sees A and an image;
-    where there is a prior, it takes A's place. In the play "generator" D is not asked, and g_loss is without it.
+    d_loss = (d_real + d_fake) / 2 is what D minimises; g_loss = adversarial_weight * g_adversarial + l1_weight * g_l1 is what G
+    minimises; g_l1 = mean |fake - b| on [-1, 1] (Isola et al. 2017). D sees A and an image; where there is a prior, it takes A's
+    place. In the play "generator" D is not asked, and g_loss is without it; in the play "discriminator" G runs as it restores.
     """
-    fake = generator(seen(a, prior), training=True)
+    fake = generator(seen(a, prior), training=play != "discriminator")
     losses: dict[str, Any] = {}
     if play != "generator":
         condition = a if prior is None else prior
@@ -59,24 +50,17 @@ def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, pr
 
 
 def generator_losses(spec: Spec, fooled: Any, fake: Any, b: Any) -> dict[str, Any]:
-    """g_l1, g_slope where it has a weight, and g_loss: their sum with `fooled`, the adversarial loss, or None without D."""
-    losses = {"g_l1": ops.mean(ops.abs(fake - b))}
-    total = spec.l1_weight * losses["g_l1"]
+    """g_l1, and g_loss: its weighted sum with `fooled`, the adversarial loss, or None without D."""
+    g_l1 = ops.mean(ops.abs(fake - b))
+    g_loss = spec.l1_weight * g_l1
     if fooled is not None:
-        total = spec.adversarial_weight * fooled + total
-    if spec.slope_weight:
-        losses["g_slope"] = slope_l1(fake, b)
-        total = total + spec.slope_weight * losses["g_slope"]
-    return {**losses, "g_loss": total}
+        g_loss = spec.adversarial_weight * fooled + g_loss
+    return {"g_l1": g_l1, "g_loss": g_loss}
 
 
-def clipped(gradients: Sequence[Any], limit: float) -> tuple[list[Any], Any]:
-    """(`gradients` scaled down together so that their norm is at most `limit`, 0 is no limit; the norm before, a scalar)."""
-    norm = ops.sqrt(sum(ops.sum(ops.square(each)) for each in gradients))
-    if not limit:
-        return list(gradients), norm
-    scale = ops.minimum(1.0, limit / ops.maximum(norm, 1e-12))
-    return [each * scale for each in gradients], norm
+def norm(gradients: Sequence[Any]) -> Any:
+    """The Euclidean norm of all gradients of a network together, a scalar: not finite where any of them is not."""
+    return ops.sqrt(sum(ops.sum(ops.square(each)) for each in gradients))
 
 
 def averaged(average: Any, value: Any, updates: Any, decay: float) -> Any:

@@ -107,9 +107,9 @@ class RunFolder:
         if differing and not inexact:
             raise RunError(f"the run {self.folder} cannot go on bit for bit here ({differing}): go on there, or add --inexact")
 
-    def write(self, asked: Mapping[str, Any], exact: Mapping[str, Any], **more: Any) -> None:
-        """Writes run.json: the options, what exactness depends on, and what else there is to tell."""
-        value = {"format": FORMAT, "format_version": FORMAT_VERSION, "options": dict(asked), "exact": dict(exact), **more}
+    def write(self, asked: Mapping[str, Any], exact: Mapping[str, Any]) -> None:
+        """Writes run.json: the options, and what exactness depends on."""
+        value = {"format": FORMAT, "format_version": FORMAT_VERSION, "options": dict(asked), "exact": dict(exact)}
         files.replace_json(self.folder / "run.json", value)
 
     def log(self, row: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from dataset_tools.errors import UsageError
 GENERATOR_KINDS = ("upsampling_unet", "transposed_unet", "residual")
 DISCRIMINATOR_KINDS = ("activation_norm", "patchgan", "plain")
 ADVERSARIAL = ("mse", "bce")
+PRECISIONS = ("float32", "mixed_bfloat16")  # dtype policies of the networks; weights and losses are float32 in both
 
 STARTS = ("input", "prior", "luminance")
 
@@ -29,7 +30,7 @@ class GeneratorSpec:
     def __post_init__(self) -> None:
         _one_of("generator kind", self.kind, GENERATOR_KINDS)
         _one_of("start", self.starts_from, STARTS)
-        if self.kind == "residual" and len(self.blocks) != len(self.filters):
+        if self.kind == "residual" and not (isinstance(self.blocks, tuple) and len(self.blocks) == len(self.filters)):
             raise ValueError(f"a residual generator has as many numbers of blocks as levels; received {self.blocks}")
 
     @property
@@ -40,7 +41,7 @@ class GeneratorSpec:
 
 @dataclass(frozen=True)
 class DiscriminatorSpec:
-    """The network (A, B) -> one logit for each patch. The kinds are drawn in networks.py."""
+    """The network (A, B) -> one logit for each patch. The kinds are drawn in discriminators.py."""
 
     kind: str  # one of DISCRIMINATOR_KINDS
     filters: tuple[int, ...]  # channels of each 4×4 convolution before the last one
@@ -58,16 +59,14 @@ class Spec:
     batch: int  # pairs an update
     learning_rate: float  # of both Adam optimizers, at its highest
     beta1: float  # of both Adam optimizers
-    l1_weight: float  # generator loss = adversarial_weight * adversarial + l1_weight * mean |restored - B| on [-1, 1] + …
+    l1_weight: float  # generator loss = adversarial_weight * adversarial + l1_weight * mean |restored - B| on [-1, 1]
     adversarial: str  # "mse" (Mao et al. 2017) or "bce" (Goodfellow et al. 2014), both on logits
     jitter: int  # pairs are enlarged by up to this many pixels, then cut to S × S at random; 0 is none
     flip: bool  # mirror half of the pairs
     generator: GeneratorSpec
     discriminator: DiscriminatorSpec
     adversarial_weight: float = 1.0
-    slope_weight: float = 0.0  # … slope_weight * mean |differences of neighbours, restored - B|
     alone: int = 0  # first steps in which G trains without D
-    clip: float = 0.0  # largest norm of each network's gradient, over all its weights; 0 is none
     warmup: int = 0  # steps in which the learning rate grows from 0
     hold: int = 0  # steps at the highest learning rate, after which it falls as 1 / sqrt(step); 0 is for ever
     ema: float = 0.0  # decay of the moving average of G's weights, which is then what restores; 0 is none
@@ -172,9 +171,9 @@ _PAPER = Spec(
 # docs/training.md says what each part of it brings.
 _MEND = Spec(
     name="mend", size=256, batch=8, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
-    generator=GeneratorSpec("residual", (64, 128, 256, 384), blocks=(1, 1, 1, 2), stem=4),
+    generator=GeneratorSpec("residual", (64, 128, 256, 256), blocks=(1, 1, 1, 1), stem=4),
     discriminator=DiscriminatorSpec("plain", (32, 64, 128, 256)),
-    adversarial_weight=0.1, alone=400, clip=100.0, warmup=50, hold=400, ema=0.999, fresh=True,
+    adversarial_weight=0.1, alone=400, warmup=20, hold=250, ema=0.999, fresh=True,
 )  # fmt: skip
 
 PRESETS: dict[str, Spec] = {spec.name: spec for spec in (_MEND, _ARTICLE, _PAPER, _TINY)}

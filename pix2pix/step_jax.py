@@ -11,7 +11,7 @@ import numpy as np
 
 from dataset_tools.errors import UsageError
 from pix2pix.backend import keras
-from pix2pix.losses import averaged, clipped, objective
+from pix2pix.losses import averaged, norm, objective
 
 UPDATES = ("fused",)
 Adam = keras.optimizers.Adam
@@ -46,9 +46,8 @@ def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], d
         for name, network, optimizer, seeds in (("g", 0, optimizers[0], (1.0, 0.0)), ("d", 1, optimizers[1], (0.0, 1.0))):
             if play == {"g": "discriminator", "d": "generator"}[name]:
                 continue
-            gradients, losses[f"{name}_gradient"] = clipped(
-                backward(tuple(jax.numpy.float32(s) for s in seeds))[network], spec.clip
-            )
+            gradients = backward(tuple(jax.numpy.float32(s) for s in seeds))[network]
+            losses[f"{name}_gradient"] = norm(gradients)
             new[name], new[f"{name}_optimizer"] = optimizer.stateless_apply(state[f"{name}_optimizer"], gradients, state[name])
         if averages and play != "discriminator":
             weights = _all_weights(generator, new["g"], trained[0], new["others"], others)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from dataset_tools.errors import RunError, UsageError
 from pix2pix import workers
 from pix2pix.backend import keras
-from pix2pix.losses import adversarial, averaged, clipped, generator_losses, objective
+from pix2pix.losses import adversarial, averaged, generator_losses, norm, objective
 
 # (a, b, prior or None) -> {name of a loss: scalar}
 Step = Callable[[Any, Any, Any], dict[str, Any]]
@@ -94,14 +94,13 @@ def _update(model: Any, name: str, gradients: Sequence[Any]) -> Any:
     if shared:
         gradients = [each / context.num_replicas_in_sync for each in gradients]
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    gradients, norm = clipped(gradients, model.spec.clip)
     if shared:
         context.merge_call(_apply_everywhere, args=(gradients,), kwargs={"model": model, "name": name})
     else:
         network, optimizer = model.trained(name)
         optimizer.apply(gradients, network.trainable_variables)
         _average(tf.distribute.get_strategy(), model, name)
-    return norm
+    return norm(gradients)
 
 
 def _apply_everywhere(strategy: Any, gradients: Sequence[Any], model: Any, name: str) -> None:

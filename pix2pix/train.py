@@ -24,7 +24,7 @@ from pix2pix import workers
 from pix2pix.batches import Batches
 from pix2pix.events import Event
 from pix2pix.run_folder import RunFolder
-from pix2pix.spec import PRESETS, Spec
+from pix2pix.spec import PRECISIONS, PRESETS, Spec
 from pix2pix.validation import Figures, Validation
 
 LOG_EVERY = 50  # steps whose mean losses make one row of the log
@@ -81,23 +81,20 @@ def train_model(
     metric = _metric(metric, data)
     origin = _origin(source, spec)
     warmup_d = (200 if origin and origin["kind"] == "model" else 0) if warmup_d is None else warmup_d
-    _check(spec, seed, updates, warmup_d, strategy, max_seconds)
+    _check(spec, seed, updates, precision, warmup_d, strategy, max_seconds)
     asked = {"dataset": data.fingerprint, "preset": preset, "spec": spec.to_json(), "seed": seed, "updates": updates,
              "direction": direction, "metric": metric, "patience": patience, "from": origin, "warmup_d": warmup_d,
              "val_images": val_images, "steps": steps, "val_every": val_every, "checkpoint_every": checkpoint_every,
              "strategy": strategy}  # fmt: skip
     pairs = data.pairs("train")
     prior = spec.generator.starts_from == "prior"
-    names = tuple(
-        dict.fromkeys(["psnr", "ssim", "l1", *(("delta_e", "colourfulness") if task_of(data) == "colorize" else ()), metric])
-    )
     folder = RunFolder(run)
     several = workers.told() if strategy == "multiworker" else None
     part = (several.rank, len(several.addresses)) if several else (0, 1)
     chief = part[0] == 0
     batches = Batches(pairs, spec.size, spec.batch, seed, jitter=spec.jitter, flip=spec.flip, direction=direction,
                       anew=recipe_anew(data) if spec.fresh else (), prior=prior, spill=run, part=part)  # fmt: skip
-    validation = Validation(data.pairs("val"), spec.size, val_images, direction, spec.batch, names, prior)
+    validation = Validation(data.pairs("val"), spec.size, val_images, direction, spec.batch, _told(data, metric), prior)
     with folder.lock() if chief else nullcontext(), _Stopper() as stopper:
         # --- the machine, as the run began with it
         held = folder.begin(asked) if chief else None
@@ -106,7 +103,13 @@ def train_model(
         from pix2pix.backend import keras, steps as backend_of  # isort: skip - seconds, and not needed to refuse the above
 
         backend = backend_of()
-        exact, spread = _exact(folder, backend, held, precision, device, threads, inexact, strategy, several)
+        was = held["exact"] if held else {}
+        spread, in_use = _devices(backend, device, threads or was.get("threads"), strategy, several)
+        if threads and in_use != threads:
+            raise UsageError(f"--threads {threads}: the backend takes {in_use} here and no other number, leave it away")
+        exact = _exact(was.get("precision", "auto") if precision == "auto" else precision, in_use, spread)
+        if held:
+            folder.check_exact(held, exact, inexact)
         stopper.listen()  # not before: there is nothing to save, and with several workers TensorFlow takes SIGTERM for itself
         if spread and spec.batch % spread.replicas:
             raise UsageError(f"{spec.batch} pairs a step cannot be shared by {spread.replicas} devices: give a --batch that can")
@@ -182,7 +185,7 @@ def train_model(
                 tick = time.perf_counter()
             watch.draw_timeline(steps)
             if not stopper.asked and chief:
-                watch.summarise(done, seconds, ended, {"exact": exact})
+                watch.summarise(done, seconds, ended, exact)
             if spread and not stopper.asked:
                 spread.agree(done)  # all wait until everything is written
         return TrainReport(run, done, seconds, watch.figures or _last_figures(folder), folder.best(),
@@ -255,12 +258,20 @@ def _metric(metric: str, data: Dataset) -> str:
     return metric
 
 
-def _check(spec: Spec, seed: int, updates: str, warmup_d: int, strategy: str, max_seconds: float) -> None:
+def _told(data: Dataset, metric: str) -> tuple[str, ...]:
+    """The metrics of every validation: a gray copy wins on PSNR, so colorization is told in colours too."""
+    colours = ("delta_e", "colourfulness") if task_of(data) == "colorize" else ()
+    return tuple(dict.fromkeys(("psnr", "ssim", "l1", *colours, metric)))
+
+
+def _check(spec: Spec, seed: int, updates: str, precision: str, warmup_d: int, strategy: str, max_seconds: float) -> None:
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: give 0 to {2**32 - 1}")
     if updates == "article" and (spec.generator.starts_from == "prior" or spec.alone or warmup_d):
         raise UsageError("--updates article trains both networks at each step, and knows no prior: take it with --preset article "
                          "or paper, and --warmup-d 0")  # fmt: skip
+    if precision not in ("auto", *PRECISIONS):
+        raise UsageError(f"--precision {precision}: choose one of auto, {', '.join(PRECISIONS)}")
     if strategy not in STRATEGIES:
         raise UsageError(f"--strategy {strategy}: choose one of {', '.join(STRATEGIES)}")
     if strategy != "none" and (updates != "fused" or math.isfinite(max_seconds)):
@@ -283,39 +294,26 @@ def recipe_anew(data: Dataset) -> list[degradations.Step]:
     return steps if whole else []
 
 
-def _exact(
-    folder: RunFolder,
-    backend: Any,
-    held: Mapping[str, Any] | None,
-    precision: str,
-    device: str,
-    threads: int | None,
-    inexact: bool,
-    strategy: str,
-    several: workers.Workers | None,
-) -> tuple[dict[str, Any], Any]:
-    """What the run's exactness depends on, set up: as it began, or as it is here if it begins here or goes on inexactly.
-
-    And the devices that share each batch, or None. They must be set up before anything is computed.
-    """
-    from pix2pix import machine
-
-    if precision not in ("auto", *machine.PRECISIONS):
-        raise UsageError(f"--precision {precision}: choose one of auto, {', '.join(machine.PRECISIONS)}")
-    was = held["exact"] if held else None
-    in_use = backend.prepare(threads or (was["threads"] if was else len(os.sched_getaffinity(0))), device)
+def _devices(
+    backend: Any, device: str, threads: int | None, strategy: str, several: workers.Workers | None
+) -> tuple[Any, int]:  # fmt: skip
+    """What must be set up before anything is computed: (the devices that share each batch, or None; the threads in use)."""
+    in_use = backend.prepare(threads or len(os.sched_getaffinity(0)), device)
     if device == "gpu" and not backend.accelerators():
         raise MissingDependency("no GPU was found: install a driver of NVIDIA's and pip install 'photomend[gpu]', or leave "
                                 "--device gpu away")  # fmt: skip
-    spread = backend.Spread(several) if strategy != "none" else None
+    return (backend.Spread(several) if strategy != "none" else None), in_use
+
+
+def _exact(precision: str, threads: int, spread: Any) -> dict[str, Any]:
+    """What the run's exactness depends on; `precision` "auto" is decided here, by the first worker for all of them."""
+    from pix2pix import machine
+
     if precision == "auto":
-        precision = was["precision"] if was else machine.best_precision()
+        precision = machine.best_precision()
     if spread:
-        precision = machine.PRECISIONS[spread.agree(machine.PRECISIONS.index(precision))]
-    now = machine.exact(precision, in_use) | ({"devices": spread.replicas} if spread else {})
-    if held:
-        folder.check_exact(held, now, inexact)
-    return now, spread
+        precision = PRECISIONS[spread.agree(PRECISIONS.index(precision))]
+    return machine.exact(precision, threads) | ({"devices": spread.replicas} if spread else {})
 
 
 def _notes(data: Dataset, spec: Spec, batches: Batches, validated: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pix2pix.board import Board
 from pix2pix.events import Event
 from pix2pix.export import write_model_file
 from pix2pix.model import Pix2Pix
+from pix2pix.pixels import to_float
 from pix2pix.run_folder import RunFolder
 from pix2pix.timeline import Timeline
 from pix2pix.validation import SHOWN, Figures, Validation, better, unbeaten
@@ -110,7 +111,7 @@ class Watch:
     def _patches(self, restored: Sequence[np.ndarray]) -> np.ndarray:
         """D's opinion of the first images, uint8: above on the originals, below on what was restored; white is "real"."""
         a, b, prior = next(self.validation.batches())
-        fake = np.stack([image.astype(np.float32) / 127.5 - 1 for image in restored[: len(a)]])
+        fake = to_float(np.stack(restored[: len(a)]))
         rows = []
         for images in (b, fake):
             logits = self.model.judge(a, images, prior)[:SHOWN, :, :, 0]  # (n, h, w)
@@ -148,7 +149,7 @@ class Watch:
         if self.writes and len(self.validation):
             self.timeline.write(self.validation.a, self.validation.b, steps)
 
-    def summarise(self, step: int, seconds: float, ended: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    def summarise(self, step: int, seconds: float, ended: str, exact: Mapping[str, Any]) -> dict[str, Any]:
         """Writes summary.json: how the run stands, in one place."""
         rows, best = self.folder.rows(), self.folder.best()
         validations = [row["figures"] for row in rows if row["kind"] == "validation"]
@@ -161,7 +162,7 @@ class Watch:
             "unbeaten": unbeaten(best["figures"], self.metric) if best and best["figures"] else None,
             "alarms": [{name: row[name] for name in ("step", "name", "text")} for row in rows if row["kind"] == "alarm"],
             "model": {"file": self.folder.model.name, "sha256": model_file.sha256(self.folder.model)} if best else None,
-            "exact": run["exact"],
+            "exact": dict(exact),
         }  # fmt: skip
         files.replace_json(self.folder.folder / "summary.json", value)
         return value

@@ -219,10 +219,12 @@ def test_what_jax_cannot_do_is_said(trained: Path, dataset: Path) -> None:
     )
     lines = python(f"without_tensorflow()\n{script}"
                    f"said(train, {str(dataset)!r}, {str(trained / 'new')!r}, 9, strategy='mirrored')\n"
+                   f"said(train, {str(dataset)!r}, {str(trained / 'new')!r}, 9, threads=999)\n"
                    "from pix2pix.model import Pix2Pix\n"
                    "said(Pix2Pix, SPECS['article'], 'article')").splitlines()  # fmt: skip
     assert lines == [
         "--strategy needs TensorFlow: leave KERAS_BACKEND away",
+        f"--threads 999: the backend takes {len(os.sched_getaffinity(0))} here and no other number, leave it away",
         "there are no updates 'article' on jax: choose one of fused",
     ]
     (line,) = python(f"{script}said(train, {str(dataset)!r}, {str(trained / 'whole')!r}, 9)", "tensorflow").splitlines()

@@ -39,7 +39,7 @@ SMALL = {
     ),
     "mend": replace(
         PRESETS["mend"], size=16, generator=GeneratorSpec("residual", (6, 8), blocks=(1, 2), stem=4, starts_from="prior"),
-        discriminator=DiscriminatorSpec("plain", (4,)), slope_weight=10.0,
+        discriminator=DiscriminatorSpec("plain", (4,)),
     ),
     "colorize": replace(
         PRESETS["mend"], size=16, generator=GeneratorSpec("residual", (6, 8), blocks=(1, 0), stem=4, starts_from="luminance"),

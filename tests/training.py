@@ -27,7 +27,7 @@ SMALL = replace(PRESETS["tiny"], generator=GeneratorSpec("residual", (8, 8), dro
 # `mend`, smaller still, with every part of it at work after a few steps.
 SMALL_MEND = replace(
     PRESETS["mend"], generator=GeneratorSpec("residual", (8, 8), blocks=(1, 1), stem=2),
-    discriminator=DiscriminatorSpec("plain", (8, 8)), jitter=4, alone=3, warmup=4, hold=8, ema=0.9, clip=5.0,
+    discriminator=DiscriminatorSpec("plain", (8, 8)), jitter=4, alone=3, warmup=4, hold=8, ema=0.9,
 )  # fmt: skip
 QUICK: dict[str, Any] = {"preset": "tiny", "batch": 2, "val_images": 3, "precision": "float32"}
 
