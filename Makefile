@@ -27,6 +27,7 @@ soak: .venv/.installed-dev
 bench: .venv/.installed-dev
 	$(BIN)/python -m bench.recall
 	$(BIN)/python -m bench.build
+	$(BIN)/python -m bench.estimate_grid
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
