@@ -59,13 +59,14 @@ class Spec:
     batch: int  # pairs an update
     learning_rate: float  # of both Adam optimizers, at its highest
     beta1: float  # of both Adam optimizers
-    l1_weight: float  # generator loss = adversarial_weight * adversarial + l1_weight * mean |restored - B| on [-1, 1]
+    l1_weight: float  # generator loss = adversarial_weight * adversarial + l1_weight * mean |restored - B| on [-1, 1] + …
     adversarial: str  # "mse" (Mao et al. 2017) or "bce" (Goodfellow et al. 2014), both on logits
     jitter: int  # pairs are enlarged by up to this many pixels, then cut to S × S at random; 0 is none
     flip: bool  # mirror half of the pairs
     generator: GeneratorSpec
     discriminator: DiscriminatorSpec
     adversarial_weight: float = 1.0
+    ssim_weight: float = 0.0  # … ssim_weight * (1 - SSIM), see losses.dissimilarity
     alone: int = 0  # first steps in which G trains without D
     warmup: int = 0  # steps in which the learning rate grows from 0
     hold: int = 0  # steps at the highest learning rate, after which it falls as 1 / sqrt(step); 0 is for ever
@@ -171,9 +172,9 @@ _PAPER = Spec(
 # docs/training.md says what each part of it brings.
 _MEND = Spec(
     name="mend", size=256, batch=8, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
-    generator=GeneratorSpec("residual", (64, 128, 256, 256), blocks=(1, 1, 1, 1), stem=4),
+    generator=GeneratorSpec("residual", (64, 128, 256, 384), blocks=(1, 1, 1, 2), stem=4),
     discriminator=DiscriminatorSpec("plain", (32, 64, 128, 256)),
-    adversarial_weight=0.1, alone=400, warmup=20, hold=250, ema=0.999, fresh=True,
+    adversarial_weight=0.1, ssim_weight=5.0, alone=1000, warmup=20, hold=1000, ema=0.999, fresh=True,
 )  # fmt: skip
 
 PRESETS: dict[str, Spec] = {spec.name: spec for spec in (_MEND, _ARTICLE, _PAPER, _TINY)}
