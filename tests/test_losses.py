@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pix2pix.backend import ops
-from pix2pix.losses import PLAYS, adversarial, averaged, norm, objective
+from pix2pix.losses import BLOCK, PLAYS, adversarial, averaged, dissimilarity, norm, objective
 from pix2pix.spec import ADVERSARIAL, PRESETS, Spec
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (2, 4, 4, 1)).astype(np.float32)
@@ -83,10 +83,33 @@ def test_generator_loss_wants_to_pass_for_real_and_to_be_near(name: str) -> None
 
 
 def test_every_loss_weighs_what_the_spec_says() -> None:
-    spec = replace(PRESETS["tiny"], adversarial_weight=0.25, l1_weight=3.0)
+    spec = replace(PRESETS["tiny"], adversarial_weight=0.25, l1_weight=3.0, ssim_weight=7.0)
     found, _, _ = losses_of(spec)
-    assert set(found) == {"d_real", "d_fake", "d_loss", "g_adversarial", "g_l1", "g_loss"}
-    assert found["g_loss"] == pytest.approx(0.25 * found["g_adversarial"] + 3 * found["g_l1"], rel=1e-6)
+    assert set(found) == {"d_real", "d_fake", "d_loss", "g_adversarial", "g_l1", "g_ssim", "g_loss"}
+    expected = 0.25 * found["g_adversarial"] + 3 * found["g_l1"] + 7 * found["g_ssim"]
+    assert found["g_loss"] == pytest.approx(expected, rel=1e-6)
+    assert found["g_ssim"] == pytest.approx(float(dissimilarity(FAKE, B)), rel=1e-6)
+
+
+def test_dissimilarity_by_numpy() -> None:
+    """Block by block and channel by channel; what is left over beside whole blocks does not count."""
+    rng = np.random.default_rng(3)
+    b = rng.uniform(-1, 1, (2, 20, 28, 3)).astype(np.float32)
+    fake = np.clip(b + rng.normal(0, 0.4, b.shape), -1, 1).astype(np.float32)
+    found = []
+    for image, y in zip(fake, b, strict=True):
+        for top in range(0, 20 - BLOCK + 1, BLOCK):
+            for left in range(0, 28 - BLOCK + 1, BLOCK):
+                for channel in range(3):
+                    part = (slice(top, top + BLOCK), slice(left, left + BLOCK), channel)
+                    one, other = (each[part].astype(np.float64).ravel() / 2 + 0.5 for each in (image, y))
+                    ((v1, cov), (_, v2)), m1, m2 = np.cov(one, other, bias=True), one.mean(), other.mean()
+                    luminance = (2 * m1 * m2 + 1e-4) / (m1**2 + m2**2 + 1e-4)
+                    found.append(luminance * (2 * cov + 9e-4) / (v1 + v2 + 9e-4))
+    assert len(found) == 2 * 2 * 3 * 3
+    assert float(dissimilarity(fake, b)) == pytest.approx(1 - np.mean(found), rel=1e-4)
+    assert float(dissimilarity(b, b)) == pytest.approx(0, abs=1e-6)
+    assert 1.5 < float(dissimilarity(-b, b)) <= 2
 
 
 def test_tiny_arrays_by_hand() -> None:
@@ -102,11 +125,11 @@ def test_tiny_arrays_by_hand() -> None:
 
 
 def test_in_the_play_generator_nobody_asks_d() -> None:
-    spec = PRESETS["tiny"]
+    spec = replace(PRESETS["tiny"], ssim_weight=5.0)
     found, _, discriminator = losses_of(spec, "generator")
-    assert set(found) == {"g_l1", "g_loss"}
+    assert set(found) == {"g_l1", "g_ssim", "g_loss"}
     assert discriminator.given == []
-    assert found["g_loss"] == pytest.approx(100 * found["g_l1"], rel=1e-6)
+    assert found["g_loss"] == pytest.approx(100 * found["g_l1"] + 5 * found["g_ssim"], rel=1e-6)
     assert PLAYS == ("both", "generator", "discriminator")
     assert set(losses_of(spec, "discriminator")[0]) == set(losses_of(spec)[0]) > set(found)
 

@@ -12,7 +12,7 @@ import pytest
 from dataset_tools.errors import RunError, UsageError
 from pix2pix import step_tf
 from pix2pix.batches import Batch
-from pix2pix.losses import adversarial, seen
+from pix2pix.losses import adversarial, dissimilarity, seen
 from pix2pix.model import LOSSES, Pix2Pix, WarmUp
 from pix2pix.networks import variables_by_path, weights_by_path
 from pix2pix.spec import PRESETS, Spec
@@ -123,6 +123,7 @@ def test_fused_equals_the_update_written_by_hand(name: str, monkeypatch: pytest.
             g_adversarial = adversarial(spec, for_g.discriminator([shown, fake], training=True), True)
             g_l1 = tf.reduce_mean(tf.abs(fake - b))
             g_loss = spec.adversarial_weight * g_adversarial + spec.l1_weight * g_l1
+            g_loss += spec.ssim_weight * dissimilarity(fake, b)
         g_gradients = gradients(tape, g_loss, for_g.generator)
         moved_g = adam_g.step(arrays(for_g.generator), g_gradients)
         with tf.GradientTape() as tape:
@@ -136,6 +137,7 @@ def test_fused_equals_the_update_written_by_hand(name: str, monkeypatch: pytest.
         losses = model.train_on_batch(a, b, prior)
         expected = dict(zip(LOSSES, map(float, (d_loss, d_real, d_fake, g_loss, g_adversarial, g_l1)), strict=True))
         expected |= {"g_gradient": norm_of(g_gradients), "d_gradient": norm_of(d_gradients)}
+        expected |= {"g_ssim": float(dissimilarity(fake, b))} if spec.ssim_weight else {}
         assert losses == pytest.approx(expected, rel=1e-5)
         assert same(arrays(model.generator), arrays(for_g.generator) | moved_g, atol=1e-5)
         assert same(arrays(model.discriminator), arrays(for_d.discriminator) | moved_d, atol=1e-5)
@@ -195,11 +197,11 @@ def test_both_networks_train(name: str, updates: str) -> None:
     losses = model.train_on_batch(*batch(spec))
     after = arrays(model.generator) | arrays(model.discriminator)
     assert [path for path in before if np.array_equal(before[path], after[path])] == []
-    assert set(losses) == {*LOSSES, "g_gradient", "d_gradient"}
+    assert set(losses) == {*LOSSES, "g_gradient", "d_gradient", *(["g_ssim"] if spec.ssim_weight else [])}
     assert all(type(value) is float for value in losses.values())
     assert losses["d_loss"] == pytest.approx(0.5 * (losses["d_real"] + losses["d_fake"]), rel=1e-5)
     weighed = spec.adversarial_weight * losses["g_adversarial"] + spec.l1_weight * losses["g_l1"]
-    assert losses["g_loss"] == pytest.approx(weighed, rel=1e-5)
+    assert losses["g_loss"] == pytest.approx(weighed + spec.ssim_weight * losses.get("g_ssim", 0), rel=1e-5)
     assert min(losses["g_gradient"], losses["d_gradient"]) > 0
 
 
@@ -211,7 +213,7 @@ def test_the_play_generator_never_asks_d() -> None:
         before = copied(model.variables_by_path())
         losses = model.train_on_batch(*batch(spec), play="generator")
         after = copied(model.variables_by_path())
-        assert set(losses) == {"g_l1", "g_loss", "g_gradient"}
+        assert set(losses) == {"g_l1", "g_loss", "g_gradient", *(["g_ssim"] if spec.ssim_weight else [])}
         still = {path for path in before if np.array_equal(before[path], after[path])}
         assert {path for path in before if path.startswith(("discriminator/", "discriminator_optimizer/"))} <= still
         assert not {path for path in still if path.startswith(("generator/", "ema/"))}

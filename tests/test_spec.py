@@ -122,7 +122,8 @@ def test_training_of_the_presets() -> None:
     assert training("paper") == ("bce", 100.0, 2e-4, 0.5, 1, 256, 30, True)
     for name in ("article", "paper"):  # none of what came later
         spec = PRESETS[name]
-        assert (spec.adversarial_weight, spec.alone, spec.warmup, spec.hold, spec.ema) == (1.0, 0, 0, 0, 0.0)
+        assert (spec.adversarial_weight, spec.ssim_weight, spec.ema) == (1.0, 0.0, 0.0)
+        assert (spec.alone, spec.warmup, spec.hold) == (0, 0, 0)
 
 
 def test_importing_specs_imports_nothing_heavy() -> None:
