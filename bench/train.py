@@ -2,7 +2,8 @@
 
     python -m bench.train DATASET [--parts steps,curves,loading,quality,norm] [--torch PYTHON] [--work FOLDER] [--seeds 3]
 
-DATASET: `photomend build PHOTOS DATASET --group-by folder --max-enlarge 3` (256 px, mosaic of 16). PYTHON has torch and numpy.
+DATASET: `photomend build PHOTOS DATASET --group-by folder --max-enlarge 3 --split 90/5/5` (256 px, mosaic of 16).
+PYTHON has torch and numpy.
 Each way of training is a process of its own; they take turns, a few steps each, so that what else the machine does weighs on all.
 """
 
