@@ -535,6 +535,7 @@ class Fatal(PhotoStager):
         return super().__call__(job)
 
 
+@pytest.mark.slow
 def test_a_photo_that_kills_its_worker_never_kills_a_build(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_photos({"a.png": 1, "bad.png": 2, "c.png": 3})
     monkeypatch.setattr(build, "PhotoStager", Fatal)

@@ -174,6 +174,7 @@ class PrintedLoop:
         return dict(zip(LOSSES, map(float, (0.5 * (d_real + d_fake), d_real, d_fake, whole, fooled, l1)), strict=True))
 
 
+@pytest.mark.slow
 def test_article_updates_equal_the_printed_loop() -> None:
     spec = replace(SMALL["article"], learning_rate=2e-3)
     model, reference = pix2pix(spec, "article"), pix2pix(spec, "article")

@@ -20,6 +20,8 @@ from pix2pix.spec import PRESETS, DiscriminatorSpec, GeneratorSpec
 from pix2pix.train import train_model
 from tests.training import QUICK, SMALL, log, mosaics, newest, same_arrays, small_presets
 
+pytestmark = pytest.mark.slow  # each trains a run to start from
+
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,7 @@ def test_stopped_and_resumed_equals_uninterrupted(
     assert int(newest(tmp_path / "parts")["generator_optimizer/iteration"]) == 10
 
 
+@pytest.mark.slow
 def test_a_signal_saves_the_step_that_it_came_in(
     dataset: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +203,7 @@ def test_ctrl_c_before_the_first_step_stops_at_once(dataset: Path, tmp_path: Pat
     assert train_model(dataset, tmp_path / "run", steps=1, **QUICK).steps == 1
 
 
+@pytest.mark.slow
 def test_a_finished_run_stays_as_it_is(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train_model(dataset, run, steps=2, **QUICK)
@@ -368,6 +370,7 @@ def test_weights_that_are_no_numbers_are_not_saved(dataset: Path, tmp_path: Path
     assert RunFolder(tmp_path / "run").steps() == [2]
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_a_checkpoint_is_written(
     dataset: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,6 +398,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(
     assert log(whole) == log(run)
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_that_gets_no_better(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -436,6 +440,7 @@ def test_patience_ends_a_run_that_gets_no_better(
     assert said[-1] == "stopped at step 10: no better validation since step 2 (--patience)"
 
 
+@pytest.mark.slow
 def test_a_limit_of_time_ends_a_run(dataset: Path, tmp_path: Path) -> None:
     report = train_model(dataset, tmp_path / "run", steps=10**6, max_seconds=0.0, **QUICK)
     assert (report.steps, report.ended) == (1, "seconds")
@@ -444,6 +449,7 @@ def test_a_limit_of_time_ends_a_run(dataset: Path, tmp_path: Path) -> None:
     assert report.steps == 2  # of this call
 
 
+@pytest.mark.slow
 def test_the_metric_chooses_the_best(dataset: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Validations that PSNR, SSIM and ΔE rank differently."""
     figures = [{"psnr": 30.0, "ssim": 0.8, "l1": 5.0, "delta_e": 9.0, "colourfulness": 1.0},
@@ -496,6 +502,7 @@ def test_an_average_of_the_weights_is_what_restores(dataset: Path, tmp_path: Pat
     assert any(not np.array_equal(value, arrays[name]) for name, value in exported.items())
 
 
+@pytest.mark.slow
 def test_each_step_plays_with_the_right_networks(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(PRESETS["tiny"], alone=5)
     assert [play_at(step, spec, 3) for step in range(7)] == ["discriminator"] * 3 + ["generator"] * 2 + ["both"] * 2
