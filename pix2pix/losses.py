@@ -29,8 +29,8 @@ def adversarial(spec: Spec, logits: Any, real: bool) -> Any:
 def dissimilarity(fake: Any, b: Any) -> Any:
     """1 - SSIM of each channel on [0, 1], the mean over blocks of 8 × 8 pixels: a scalar, 0 for equal images, at most 2.
 
-    Wang et al. 2004 with a flat window, as a loss after Zhao et al. 2017. The blocks lie side by side: a sliding window costs a
-    quarter of a training step on a CPU, and brings no more.
+    Wang et al. 2004 with a flat window, as a loss after Zhao et al. 2017. The blocks lie side by side: means of a sliding window
+    cost much more.
     """
     height, width = (side // BLOCK * BLOCK for side in b.shape[1:3])
 

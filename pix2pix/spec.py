@@ -169,7 +169,7 @@ _PAPER = Spec(
 )  # fmt: skip
 
 # Our own: it starts from what is known without it, works at 1/4 of the size and below, and uses no statistics of the batch.
-# docs/training.md says what each part of it brings.
+# docs/training.md explains its parts.
 _MEND = Spec(
     name="mend", size=256, batch=8, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
     generator=GeneratorSpec("residual", (64, 128, 256, 384), blocks=(1, 1, 1, 2), stem=4),
