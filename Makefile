@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 APT := sudo apt-get install -y python3 python3-venv git make libegl1 libgles2 libgl1 libglib2.0-0 libxcb1
 
+unexport PYTHONDONTWRITEBYTECODE  # without bytecode each process compiles the whole of the tests anew
+
 .PHONY: demo test check soak bench lint clean
 .DEFAULT_GOAL := help
 

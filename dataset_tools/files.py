@@ -18,13 +18,16 @@ TEMPORARY = ".photomend-tmp-"  # prefix of every name that is not finished
 _numbers = itertools.count()
 
 
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` under `path`, whole or not at all. Raises OutputError."""
+def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
+    """Writes `data` under `path`, whole or not at all; `durable`: even where the power is cut. Raises OutputError."""
     temporary = path.with_name(_temporary_name())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
             handle.write(data)
+            if durable:
+                handle.flush()
+                os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):
@@ -37,14 +40,14 @@ def _temporary_name() -> str:
     return f"{TEMPORARY}{os.getpid()}-{next(_numbers)}-{uuid.uuid4().hex[:8]}"
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str, durable: bool = False) -> None:
     """`replace_bytes` of UTF-8 text."""
-    replace_bytes(path, text.encode("utf-8"))
+    replace_bytes(path, text.encode("utf-8"), durable)
 
 
-def replace_json(path: Path, value: Any) -> None:
-    """`value` as readable JSON: sorted keys, two spaces, a newline at the end."""
-    replace_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+def replace_json(path: Path, value: Any, durable: bool = False) -> None:
+    """`replace_bytes` of `value` as readable JSON: sorted keys, two spaces, a newline at the end."""
+    replace_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", durable)
 
 
 def json_line(value: Any) -> str:
@@ -67,10 +70,12 @@ def folder_lock(path: Path, what: str) -> Iterator[None]:
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             handle.seek(0)
             owner = handle.read().strip() or "?"
             raise FolderBusy(f"{what} is in use by another photomend (process {owner}): wait for it, or stop it") from None
+        except OSError as error:  # a file system that knows no locks
+            raise output_error(error, path) from error
         handle.seek(0)
         handle.truncate()
         handle.write(str(os.getpid()))

@@ -124,15 +124,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     """run.json, flat; what stands in its options and in its `exact` (format 2) without that prefix, as device and versions do."""
     found = {name: value for name, value in record.items() if name not in ("format", "format_version")}
     parts = [part for part in (found.pop("options", {}), found.pop("exact", {})) if isinstance(part, Mapping)]
-    return {name: value for part in (*parts, found) for name, value in _flat(part).items()}
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"spec": {"batch": 4}} -> {"spec.batch": 4}."""
-    flat: dict[str, Any] = {}
-    for name, item in value.items():
-        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {f"{prefix}{name}": item}
-    return flat
+    return {name: value for part in (*parts, found) for name, value in run_folder.flat(part).items()}
 
 
 def shown(path: Path) -> str:

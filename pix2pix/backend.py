@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports failures of optional parts (no GPU) as errors
 
-from dataset_tools.errors import UsageError
+from dataset_tools.errors import MissingDependency, UsageError
 from dataset_tools.system import quiet_native
+
+BACKENDS = ("tensorflow", "jax")
+
+if (_asked := os.environ["KERAS_BACKEND"]) not in BACKENDS:
+    raise UsageError(f"training runs on TensorFlow or JAX, but KERAS_BACKEND is {_asked}: set it to {' or '.join(BACKENDS)}")
+if _asked == "jax" and importlib.util.find_spec("jax") is None:
+    raise MissingDependency("KERAS_BACKEND is jax, but JAX is not installed: pip install 'photomend[jax]'")
 
 with quiet_native():
     import keras

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 from collections import deque
@@ -153,14 +154,14 @@ class _Store:
     def __init__(self, count: int, shape: tuple[int, ...], room: int, spill: Path | None):
         self.kept: dict[int, Rgb] = {}
         self.most = room // int(np.prod(shape))
-        self.shape, self.count, self.spill = shape, count, spill
+        self.shape, self.spilled, self.spill = shape, max(0, count - self.most), spill
         self.mapped: Rgb | None = None
-        self.there = np.zeros(count, bool)
+        self.places: dict[int, int] = {}  # in the file
         self.lock = threading.Lock()
 
     def get(self, index: int) -> Rgb | None:
         found = self.kept.get(index)
-        return found if found is not None or self.mapped is None or not self.there[index] else self.mapped[index]
+        return found if found is not None or self.mapped is None or index not in self.places else self.mapped[self.places[index]]
 
     def put(self, index: int, value: Rgb) -> None:
         with self.lock:
@@ -168,17 +169,21 @@ class _Store:
                 self.kept[index] = value
                 return
             if self.mapped is None and self.spill is not None:
-                self.mapped, self.spill = _mapped((self.count, *self.shape), self.spill), None
-        if self.mapped is not None:
-            self.mapped[index] = value
-            self.there[index] = True
+                self.mapped, self.spill = _mapped((self.spilled, *self.shape), self.spill), None
+            if self.mapped is None or index in self.kept or index in self.places:
+                return
+            self.mapped[len(self.places)] = value
+            self.places[index] = len(self.places)
 
 
 def _mapped(shape: tuple[int, ...], folder: Path) -> Rgb | None:
-    """A file of zeros without a name, mapped; None where the disk has no room for it: pairs are then decoded each time."""
+    """A file of zeros without a name, mapped; None where it would fill half of the disk: pairs are then decoded each time."""
+    size = int(np.prod(shape))
     try:
+        if shutil.disk_usage(folder).free < 2 * size:  # the checkpoints need some, too
+            return None
         with tempfile.TemporaryFile(dir=folder) as handle:
-            os.posix_fallocate(handle.fileno(), 0, int(np.prod(shape)))  # a full disk would kill the process at a write
+            os.posix_fallocate(handle.fileno(), 0, size)  # a full disk would kill the process at a write
             return np.memmap(handle, np.uint8, "r+", shape=shape)  # type: ignore[call-overload,no-any-return]
     except OSError:
         return None

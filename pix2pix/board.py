@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -59,13 +58,6 @@ class Board:
         png = image_io.encode_png(rgb)
         image = summary_pb2.Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
         self._summary(step, [summary_pb2.Summary.Value(tag=tag, image=image)])
-
-    def flush(self) -> None:
-        """What was told so far outlives a power cut, too."""
-        try:
-            os.fsync(self._handle.fileno())
-        except OSError as error:
-            raise output_error(error, self.path) from error
 
     def close(self) -> None:
         self._handle.close()

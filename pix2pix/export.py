@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dataset_tools.errors import ModelFileError, UsageError
 from pix2pix import model_file
+from pix2pix.backend import keras
 from pix2pix.layers import chroma_matrix, luma_weights
 from pix2pix.networks import build_generator, weights_by_path
 from pix2pix.spec import Spec
@@ -40,9 +41,10 @@ def write_model_file(generator: Any, path: Path, card: Mapping[str, Any], probe:
     """
     spec = Spec.from_json(card["spec"])
     weights = {name: np.asarray(value) for name, value in weights_by_path(generator).items()}
-    network = _network(spec, weights)
-    model = model_file.make(to_graph(network))
-    difference = _largest_difference(model.SerializeToString(), network, _images(spec, probe))
+    with keras.device("cpu:0"):  # a GPU may compute in TensorFloat-32, which says nothing about the graph
+        network = _network(spec, weights)
+        model = model_file.make(to_graph(network))
+        difference = _largest_difference(model.SerializeToString(), network, _images(spec, probe))
     if not difference <= TOLERANCE:  # not a number is refused too
         raise ModelFileError(f"{path} was not written: its graph differs from the Keras network by {difference:.3g} on [-1, 1]")
     model_file.write(path, model, {**card, "stride": spec.stride, "largest_difference": difference})

@@ -39,8 +39,8 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what computes: Keras, its backend, NumPy, and photomend."""
-    return {each: importlib.metadata.version(each) for each in ("keras", name(), "numpy", "photomend")}
+    """The versions of what computes: Keras, its backend, what makes the batches, and photomend."""
+    return {each: importlib.metadata.version(each) for each in ("keras", name(), "numpy", "opencv-python", "pillow", "photomend")}
 
 
 def exact(precision: str, threads: int) -> dict[str, Any]:

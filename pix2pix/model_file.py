@@ -94,7 +94,7 @@ def write(path: Path, model: Any, card: Mapping[str, Any]) -> None:
     if wrong := sorted(whole.keys() ^ CARD.keys()):
         raise ValueError(f"a card has the fields {', '.join(CARD)}; missing or unknown: {', '.join(wrong)}")
     helper.set_model_props(model, {KEY: json.dumps(whole, sort_keys=True, ensure_ascii=False, allow_nan=False)})
-    files.replace_bytes(path, model.SerializeToString(deterministic=True))
+    files.replace_bytes(path, model.SerializeToString(deterministic=True), durable=True)
 
 
 def sha256(path: Path) -> str:

@@ -29,7 +29,7 @@ def describe(source: Path, spec: Spec) -> dict[str, Any]:
         steps = RunFolder(source).steps()
         if not steps:
             raise RunError(f"--from {source}: that folder holds no checkpoint of a run: train it first, or give a model file")
-        theirs = _spec(RunFolder(source).spec(), source)
+        theirs = _spec(RunFolder(source).options().get("spec", {}), source)
         _check("discriminator", theirs.discriminator, spec.discriminator, source)
         told: dict[str, Any] = {"kind": "run", "step": steps[-1]}
     else:
@@ -46,8 +46,10 @@ def _spec(value: Mapping[str, Any], source: Path) -> Spec:
         raise UsageError(f"--from {source}: it was made by another version of photomend ({error})") from error
 
 
-def adopt(model: Pix2Pix, source: Path) -> None:
-    """Gives `model` the weights of `source`: G of a model file (D stays fresh), or G, D and the average of a run's newest step.
+def adopt(model: Pix2Pix, source: Path, told: Mapping[str, Any]) -> None:
+    """Gives `model` the weights of `source`: G of a model file (D stays fresh), or G, D and the average of a run's checkpoint.
+
+    `told`: what `describe` said of it.
 
     Raises:
         UsageError: its networks are built otherwise, which `describe` says better.
@@ -55,8 +57,7 @@ def adopt(model: Pix2Pix, source: Path) -> None:
     from pix2pix.model import copy_weights
 
     if source.is_dir():
-        folder = RunFolder(source)
-        arrays, _ = folder.load(folder.steps()[-1])
+        arrays, _ = RunFolder(source).load(told["step"])
         networks = [model.generator, model.discriminator]
     else:
         arrays, networks = dict(model_file.read_weights(source)), [model.generator]

@@ -68,7 +68,7 @@ class RunFolder:
         options = held["options"]
         if options["dataset"] != asked["dataset"]:
             raise RunError(f"the run {self.folder} was trained on another dataset (or it has changed): choose another folder")
-        if differing := _differing(options, asked, (*MAY_CHANGE, "from.step")):  # whose weights were taken long ago
+        if differing := _differing(options, asked, (*MAY_CHANGE, "from.step", "from.sha256")):  # the source may train on
             raise RunError(
                 f"the run {self.folder} was started with other options ({differing}): use the same, or choose another folder; "
                 f"only {', '.join(MAY_CHANGE)} may change"
@@ -90,10 +90,11 @@ class RunFolder:
             f"the chief has not begun the run {self.folder} within {patience:.0f} s: all workers need the same RUN folder"
         )
 
-    def spec(self) -> dict[str, Any]:
-        """The spec that the run was begun with, as JSON. Raises RunError where run.json cannot be read."""
-        spec: dict[str, Any] = self._read(self.folder / "run.json").get("options", {}).get("spec", {})
-        return spec
+    def options(self) -> dict[str, Any]:
+        """The options that the run was begun with; {} where there is none. Raises RunError where run.json cannot be read."""
+        path = self.folder / "run.json"
+        options: dict[str, Any] = self._read(path).get("options", {}) if path.exists() else {}
+        return options
 
     def check_exact(self, held: Mapping[str, Any], now: Mapping[str, Any], inexact: bool) -> None:
         """Raises RunError where the run cannot go on bit for bit, since the machine or its software is another one.
@@ -108,9 +109,11 @@ class RunFolder:
             raise RunError(f"the run {self.folder} cannot go on bit for bit here ({differing}): go on there, or add --inexact")
 
     def write(self, asked: Mapping[str, Any], exact: Mapping[str, Any]) -> None:
-        """Writes run.json: the options, and what exactness depends on."""
+        """Writes run.json: the options, and what exactness depends on. It stays untouched where it says so already."""
         value = {"format": FORMAT, "format_version": FORMAT_VERSION, "options": dict(asked), "exact": dict(exact)}
-        files.replace_json(self.folder / "run.json", value)
+        path = self.folder / "run.json"
+        if not path.exists() or self._read(path) != value:
+            files.replace_json(path, value, durable=True)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Appends a row to log.jsonl. Times stand under the one key `time`."""
@@ -146,8 +149,11 @@ class RunFolder:
         final = self.checkpoints / f"step-{step:06d}"
         if not final.exists():  # else it is the same one
             self._write(final, arrays, {"step": step, "arrays": len(arrays), **state})
+        self._prune()
+
+    def _prune(self) -> None:
         best = self.best()
-        kept = {*self.steps()[-KEPT:], best["step"] if best else step}
+        kept = {*self.steps()[-KEPT:], best["step"] if best else 0}
         for old in self.steps():
             if old not in kept:
                 shutil.rmtree(self.checkpoints / f"step-{old:06d}", ignore_errors=True)
@@ -161,7 +167,8 @@ class RunFolder:
             with h5py.File(temporary / "weights.h5", "r+") as store:
                 for name, array in arrays.items():
                     store.create_dataset(name, data=array)
-            (temporary / "state.json").write_text(json.dumps(state) + "\n", "utf-8")
+            _sync(temporary / "weights.h5")
+            files.replace_text(temporary / "state.json", json.dumps(state) + "\n", durable=True)
             os.replace(temporary, final)
         except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
             shutil.rmtree(temporary, ignore_errors=True)
@@ -200,10 +207,7 @@ class RunFolder:
         files.replace_text(self.folder / "log.jsonl", "".join(map(files.json_line, kept)))
         best = self.best()
         if best and best["step"] > step:
-            found = None
-            for row in kept:
-                if row["kind"] == "validation" and (found is None or better(row["figures"], found["figures"])):
-                    found = row
+            found = best_of(kept, better)
             if found:
                 self.set_best({"step": found["step"], "metric": best["metric"], "figures": found["figures"]})
             else:
@@ -215,7 +219,9 @@ class RunFolder:
         return self._read(path) if path.exists() else None
 
     def set_best(self, value: Mapping[str, Any]) -> None:
-        files.replace_json(self.folder / "best.json", dict(value))
+        """Writes best.json, and removes the checkpoint that was the best one until now."""
+        files.replace_json(self.folder / "best.json", dict(value), durable=True)
+        self._prune()
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
@@ -225,6 +231,21 @@ class RunFolder:
         if not isinstance(value, dict):
             raise RunError(f"{path} was not written by photomend: choose another folder")
         return value
+
+
+def best_of(rows: Sequence[Mapping[str, Any]], better: Callable[[Any, Any], bool]) -> Mapping[str, Any] | None:
+    """The validation among the rows of a log whose figures are the best; the first one of equals."""
+    found = None
+    for row in rows:
+        if row["kind"] == "validation" and (found is None or better(row["figures"], found["figures"])):
+            found = row
+    return found
+
+
+def _sync(path: Path) -> None:
+    """What was written to `path` outlives a power cut."""
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def _reserve(path: Path, size: int) -> None:
@@ -239,14 +260,14 @@ def _reserve(path: Path, size: int) -> None:
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any], but: Sequence[str] = ()) -> str:
     """ "seed was 1, now 2; …": what differs in two nested mappings, or "" where nothing does."""
-    before, after = _flat(was), _flat(now)
+    before, after = flat(was), flat(now)
     names = sorted(name for name in before.keys() | after.keys() if name not in but and before.get(name) != after.get(name))
     return "; ".join(f"{name} was {before.get(name)}, now {after.get(name)}" for name in names)
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"spec": {"batch": 4}} -> {"spec.batch": 4}, so that an error can name the one setting that differs."""
-    flat: dict[str, Any] = {}
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"spec": {"batch": 4}} -> {"spec.batch": 4}, so that a line can name the one setting that differs."""
+    found: dict[str, Any] = {}
     for name, item in value.items():
-        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {f"{prefix}{name}": item}
-    return flat
+        found |= flat(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {f"{prefix}{name}": item}
+    return found

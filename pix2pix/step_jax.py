@@ -65,7 +65,12 @@ def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], d
             "g_optimizer": [each.value for each in optimizers[0].variables],
             "d_optimizer": [each.value for each in optimizers[1].variables],
         }  # fmt: skip
-        new, losses = run(state, a, b, prior)
+        try:
+            new, losses = run(state, a, b, prior)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" in str(error):
+                raise MemoryError from error
+            raise
         after = [*new["g"], *new["d"], *new["others"], *new["ema"], *new["g_optimizer"], *new["d_optimizer"]]
         for variable, value in zip(held, after, strict=True):
             variable._value = value

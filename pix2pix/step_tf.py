@@ -163,7 +163,12 @@ def inference(network: Any) -> Callable[[Any], np.ndarray]:
     """`network` in inference mode as one graph, for any number of images: what it takes, as NumPy -> its output, as NumPy."""
     signature = tf.nest.map_structure(lambda each: tf.TensorSpec([None, *each.shape[1:]], tf.float32), network.input)
     run = tf.function(lambda given: network(given, training=False), input_signature=[signature])
-    return lambda given: np.asarray(run([tf.constant(each) for each in given] if isinstance(given, list) else tf.constant(given)))
+
+    def call(given: Any) -> np.ndarray:
+        with _together():
+            return np.asarray(run(tf.nest.map_structure(tf.constant, given)))
+
+    return call
 
 
 def prepare(threads: int, device: str = "auto") -> int:
@@ -237,9 +242,11 @@ GONE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledE
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """One line for what TensorFlow says in many when another worker is gone."""
+    """One line for what TensorFlow says in many when another worker is gone, or when the device has no memory left."""
     try:
         yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError from error
     except GONE as error:
         raise RunError("another worker of this run died or cannot be reached: start the same command again on each of them, "
                        "and it goes on from the last checkpoint") from error  # fmt: skip

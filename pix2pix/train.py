@@ -79,7 +79,9 @@ def train_model(
     data = open_dataset(dataset, direction)
     spec = replace(spec_for(preset, data, batch, ema), recalibrate=recalibrate)
     metric = _metric(metric, data)
-    origin = _origin(source, spec)
+    folder = RunFolder(run)
+    origin = _origin(source, spec, folder)
+    spec = replace(spec, alone=0) if origin else spec  # its G has learned alone already
     warmup_d = (200 if origin and origin["kind"] == "model" else 0) if warmup_d is None else warmup_d
     _check(spec, seed, updates, precision, warmup_d, strategy, max_seconds)
     asked = {"dataset": data.fingerprint, "preset": preset, "spec": spec.to_json(), "seed": seed, "updates": updates,
@@ -88,7 +90,6 @@ def train_model(
              "strategy": strategy}  # fmt: skip
     pairs = data.pairs("train")
     prior = spec.generator.starts_from == "prior"
-    folder = RunFolder(run)
     several = workers.told() if strategy == "multiworker" else None
     part = (several.rank, len(several.addresses)) if several else (0, 1)
     chief = part[0] == 0
@@ -114,7 +115,7 @@ def train_model(
         if spread and spec.batch % spread.replicas:
             raise UsageError(f"{spec.batch} pairs a step cannot be shared by {spread.replicas} devices: give a --batch that can")
         if chief:
-            folder.write(asked if held is None or not folder.steps() else {**asked, "from": held["options"]["from"]}, exact)
+            folder.write(asked, exact)
         done = (folder.steps() or [0])[-1]
         if spread:
             done = spread.agree(done)
@@ -133,17 +134,18 @@ def train_model(
             arrays, state = folder.load(done)
             model.set_variables(arrays)
             seconds, window = state["seconds"], state["window"]
-        elif source is not None:
+        elif source is not None and origin is not None:
             from pix2pix.origin import adopt
 
-            adopt(model, source)
+            adopt(model, source, origin)
         watch = Watch(
             folder, model, validation, metric, lambda at, found: model_card(spec, data, at, found), batches.at, tell, chief
         )
         watch.begin(done)
 
         def stale() -> int:
-            return spread.agree(watch.stale()) if spread else watch.stale()
+            count = watch.stale(since=warmup_d)
+            return spread.agree(count) if spread else count
 
         start, last_saved, began = done, done, seconds
         ended = "patience" if patience and stale() >= patience else "steps"
@@ -152,6 +154,8 @@ def train_model(
             tell(Event("note", done, steps, {"text": text}))
 
         def save(step: int) -> None:
+            nonlocal last_saved
+            last_saved = step
             if chief:
                 arrays = {name: np.asarray(value).copy() for name, value in model.variables_by_path().items()}
                 folder.save(step, arrays, {"seconds": seconds, "window": window})
@@ -173,13 +177,14 @@ def train_model(
                 within = done if ended else min(steps, start + int((done - start) * share)) if math.isfinite(share) else steps
                 tell(Event("step", done, max(done, within), {**losses, "seconds": seconds - began}))
                 if done % val_every == 0 or ended:
-                    watch.validate(done, steps, seconds)
+                    if watch.validate(done, steps, seconds):
+                        save(done)  # the best one stays on disk
+                        watch.keep_best(done, watch.figures)
                     if patience and not ended and stale() >= patience:
                         ended = "patience"
                 stop = bool(ended or stopper.asked)  # asked once: what stops here is saved here
-                if done % checkpoint_every == 0 or stop or watch.best == done:
-                    save(done)  # the best one stays on disk
-                    last_saved = done
+                if (done % checkpoint_every == 0 or stop) and last_saved != done:
+                    save(done)
                 if stop:
                     break
                 tick = time.perf_counter()
@@ -270,6 +275,8 @@ def _check(spec: Spec, seed: int, updates: str, precision: str, warmup_d: int, s
     if updates == "article" and (spec.generator.starts_from == "prior" or spec.alone or warmup_d):
         raise UsageError("--updates article trains both networks at each step, and knows no prior: take it with --preset article "
                          "or paper, and --warmup-d 0")  # fmt: skip
+    if spec.recalibrate and spec.generator.kind == "residual":
+        raise UsageError(f"--recalibrate: {spec.name} has no BatchNorm whose statistics could be taken anew, leave it away")
     if precision not in ("auto", *PRECISIONS):
         raise UsageError(f"--precision {precision}: choose one of auto, {', '.join(PRECISIONS)}")
     if strategy not in STRATEGIES:
@@ -278,7 +285,11 @@ def _check(spec: Spec, seed: int, updates: str, precision: str, warmup_d: int, s
         raise UsageError(f"--strategy {strategy} goes with --updates fused, and without a limit of time")
 
 
-def _origin(source: Path | None, spec: Spec) -> dict[str, Any] | None:
+def _origin(source: Path | None, spec: Spec, folder: RunFolder) -> dict[str, Any] | None:
+    """What run.json keeps of `source`. A run with a checkpoint has its weights: that file may have changed since, or be gone."""
+    held: dict[str, Any] | None = folder.options().get("from") if folder.steps() else None
+    if held and (source is None or not source.exists() or source.is_dir() == (held["kind"] == "run")):
+        return held
     if source is None:
         return None
     from pix2pix.origin import describe

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from dataset_tools import files, image_io
+from dataset_tools.errors import ModelFileError
 from pix2pix import model_file
 from pix2pix.alarms import alarms
 from pix2pix.batches import Batch
@@ -18,7 +19,7 @@ from pix2pix.events import Event
 from pix2pix.export import write_model_file
 from pix2pix.model import Pix2Pix
 from pix2pix.pixels import to_float
-from pix2pix.run_folder import RunFolder
+from pix2pix.run_folder import RunFolder, best_of
 from pix2pix.timeline import Timeline
 from pix2pix.validation import SHOWN, Figures, Validation, better, unbeaten
 
@@ -49,8 +50,11 @@ class Watch:
         """Goes on from `step`: what is told of later ones will be told again."""
         if self.writes:
             self.folder.rewind(step, better(self.metric))
-            best = self.folder.best()
+            (self.folder.folder / "summary.json").unlink(missing_ok=True)
+            best, found = self.folder.best(), best_of(self.folder.rows(), better(self.metric))
             self.best = best["step"] if best else None
+            if found and found["step"] == step != self.best:  # it was stopped between the checkpoint and the model file
+                self.keep_best(step, found["figures"])
             self.timeline = Timeline(self.folder.folder / "samples")
             self.timeline.rewind(step)
             self.board = self._files.enter_context(Board(self.folder.folder / "tensorboard", step))
@@ -67,10 +71,10 @@ class Watch:
             self.folder.log({"kind": "losses", "step": step, "losses": dict(means), "time": {"seconds": round(seconds, 3)}})
             self.board.scalars(step, {f"loss/{name}": value for name, value in means.items()})
 
-    def validate(self, step: int, steps: int, seconds: float) -> Figures | None:
-        """Restores the validation images, tells, draws and logs the figures, and keeps the model if it is the best so far.
+    def validate(self, step: int, steps: int, seconds: float) -> bool:
+        """Restores the validation images, tells, draws and logs the figures; True where the model is the best so far.
 
-        Without validation images the newest model is the best one.
+        `keep_best` is to follow then, once its checkpoint is written. Without validation images the newest model is the best one.
         """
         figures = None
         if self.model.spec.recalibrate:
@@ -86,10 +90,12 @@ class Watch:
             self.tell(Event("validation", step, steps, figures))
             if self.writes:
                 self._keep(step, figures, restored, seconds)
-        if self.writes:
-            self._keep_best(step, figures)
-            self._raise_alarms(step, steps)
-        return figures
+        if not self.writes:
+            return False
+        for name, text in alarms(self.folder.rows(), self.metric):
+            self._alarm(step, steps, name, text)
+        best = self.folder.best()
+        return figures is None or best is None or better(self.metric)(figures, best["figures"])
 
     def _keep(self, step: int, figures: Figures, restored: Sequence[np.ndarray], seconds: float) -> None:
         folder = self.folder.folder
@@ -120,36 +126,37 @@ class Watch:
                                                    interpolation=cv2.INTER_NEAREST) for each in shares], axis=1))  # fmt: skip
         return np.repeat(np.concatenate(rows)[:, :, None], 3, axis=2)
 
-    def _keep_best(self, step: int, figures: Figures | None) -> None:
-        best = self.folder.best()
-        if figures is not None and best is not None and not better(self.metric)(figures, best["figures"]):
-            return
+    def keep_best(self, step: int, figures: Figures | None) -> None:
+        """Writes the model as model.onnx, and best.json. An export that fails is an alarm, and the one before stays."""
         probe = None
         if len(self.validation):
             a, _, prior = next(self.validation.batches())
             probe = (a[:2], None if prior is None else prior[:2])
         network = self.model.generator if self.model.ema is None else self.model.ema
-        write_model_file(network, self.folder.model, self.card(step, figures), probe)
+        try:
+            write_model_file(network, self.folder.model, self.card(step, figures), probe)
+        except ModelFileError as error:
+            self._alarm(step, step, "not_exported", f"{error}; the training goes on")
+            return
         self.folder.set_best({"step": step, "metric": self.metric, "figures": figures})
         self.best = step
 
-    def _raise_alarms(self, step: int, steps: int) -> None:
-        for name, text in alarms(self.folder.rows(), self.metric):
-            self.folder.log({"kind": "alarm", "step": step, "name": name, "text": text})
-            self.tell(Event("alarm", step, steps, {"name": name, "text": text}))
+    def _alarm(self, step: int, steps: int, name: str, text: str) -> None:
+        self.folder.log({"kind": "alarm", "step": step, "name": name, "text": text})
+        self.tell(Event("alarm", step, steps, {"name": name, "text": text}))
 
-    def stale(self) -> int:
-        """Validations since the best one."""
+    def stale(self, since: int = 0) -> int:
+        """Validations since the best one, and after step `since`."""
         steps = [row["step"] for row in self.folder.rows() if row["kind"] == "validation"]
         best = self.folder.best()
-        return sum(step > best["step"] for step in steps) if best else 0
+        return sum(step > max(best["step"], since) for step in steps) if best else 0
 
     def draw_timeline(self, steps: int) -> None:
         """samples/timeline.png and .webp."""
         if self.writes and len(self.validation):
             self.timeline.write(self.validation.a, self.validation.b, steps)
 
-    def summarise(self, step: int, seconds: float, ended: str, exact: Mapping[str, Any]) -> dict[str, Any]:
+    def summarise(self, step: int, seconds: float, ended: str, exact: Mapping[str, Any]) -> None:
         """Writes summary.json: how the run stands, in one place."""
         rows, best = self.folder.rows(), self.folder.best()
         validations = [row["figures"] for row in rows if row["kind"] == "validation"]
@@ -165,4 +172,3 @@ class Watch:
             "exact": dict(exact),
         }  # fmt: skip
         files.replace_json(self.folder.folder / "summary.json", value)
-        return value

@@ -24,6 +24,7 @@ from pix2pix.pixels import to_float
 from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS, DiscriminatorSpec, GeneratorSpec, Spec
 from tests.conftest import textured
+from tests.training import classic
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +42,27 @@ SPECS: dict[str, Spec] = {
         discriminator=DiscriminatorSpec("activation_norm", (8,)),
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(("backend", "blocked", "line"), [
+    ("torch", "", "training runs on TensorFlow or JAX, but KERAS_BACKEND is torch: set it to tensorflow or jax"),
+    ("jax", "jax", "KERAS_BACKEND is jax, but JAX is not installed: pip install 'photomend[jax]'"),
+])  # fmt: skip
+def test_a_backend_that_cannot_be_had(backend: str, blocked: str, line: str, tmp_path: Path) -> None:
+    folder = classic(tmp_path / "ds", range(4))
+    code = f"""
+import importlib.util, sys
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == {blocked!r} else real(name, package)
+from pipelines.cli import run
+sys.exit(run(["train", {str(folder)!r}, {str(tmp_path / "run")!r}, "--preset", "tiny", "--batch", "2", "--steps", "1"]))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True
+    )
+    assert told.returncode in (1, 2)
+    assert told.stderr.splitlines()[-1] == f"photomend: {line}"
+    assert "Traceback" not in told.stderr
 
 
 def compute(name: str, folder: Path) -> None:

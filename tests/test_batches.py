@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 from pathlib import Path
 
 import cv2
@@ -193,11 +194,22 @@ def test_beyond_the_cache_pairs_lie_in_a_file_without_a_name(rows: list[PairRow]
         assert same(small.at(step), large.at(step))
     assert len(small._store.kept) == 2
     assert small._store.mapped is not None
-    assert sorted([*np.flatnonzero(small._store.there), *small._store.kept]) == [0, 1, 2, 3, 4]
+    assert small._store.mapped.shape == (3, 2, 32, 32, 3)  # no more than what does not fit
+    assert sorted([*small._store.places, *small._store.kept]) == [0, 1, 2, 3, 4]
     assert list(spill.iterdir()) == []
     for row in rows:
         row.path.unlink()
     assert same(small.at(0), large.at(0))  # nothing is decoded any more
+
+
+@pytest.mark.parametrize(("free", "taken"), [(2 * 3 * 32 * 32 * 6 - 1, False), (2 * 3 * 32 * 32 * 6, True)])
+def test_the_file_leaves_room_for_checkpoints(
+    rows: list[PairRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, taken: bool
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: types.SimpleNamespace(free=free))
+    small = Batches(rows, 32, 5, seed=0, cache_bytes=2 * 32 * 32 * 6, spill=tmp_path)
+    assert same(small.at(0), Batches(rows, 32, 5, seed=0).at(0))
+    assert (small._store.mapped is not None) == taken
 
 
 @pytest.mark.parametrize("broken", ["fallocate", "file"])

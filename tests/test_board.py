@@ -79,7 +79,6 @@ def test_what_was_told_before_a_kill_is_there(tmp_path: Path) -> None:
     board.path.write_bytes(board.path.read_bytes()[:-3])  # as after a power cut
     with Board(tmp_path, 2) as after:
         after.scalars(3, {"loss/g_l1": 3})
-        after.flush()
     assert scalars(tmp_path, "loss/g_l1") == [(1, 1), (3, 3)]
 
 

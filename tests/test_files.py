@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -52,6 +53,26 @@ def test_the_lock_is_held_and_freed(tmp_path: Path) -> None:
             pass
     with files.folder_lock(lock, "the folder"):
         pass
+
+
+def test_a_file_system_without_locks_is_not_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unknown)
+    with pytest.raises(OutputError) as caught, files.folder_lock(tmp_path / "lock", "the folder"):
+        pass
+    assert str(caught.value) == f"cannot write {tmp_path}/lock: No locks available"
+
+
+def test_what_must_outlive_a_power_cut_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    real = os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("synced"))
+    monkeypatch.setattr(os, "replace", lambda *given: (done.append("named"), real(*given)))
+    files.replace_json(tmp_path / "a.json", {}, durable=True)
+    files.replace_json(tmp_path / "b.json", {})
+    assert done == ["synced", "named", "named"]
 
 
 def test_missing_libraries_are_told_with_the_command_that_installs_them() -> None:

@@ -32,7 +32,7 @@ def test_the_precision_is_measured() -> None:
 
 
 def test_versions_of_what_computes() -> None:
-    assert versions().keys() == {"keras", "numpy", "photomend", "tensorflow"}
+    assert versions().keys() == {"keras", "numpy", "opencv-python", "photomend", "pillow", "tensorflow"}
     assert all(version == importlib.metadata.version(each) for each, version in versions().items())
 
 

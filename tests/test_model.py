@@ -106,7 +106,7 @@ def put(model: Pix2Pix, weights: Arrays) -> None:
             weight.assign(weights[path])
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "colorize"])  # whose update is mend's
+@pytest.mark.parametrize("name", ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in ("article", "paper", "mend"))])
 def test_fused_equals_the_update_written_by_hand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(SMALL[name], learning_rate=2e-3)  # so that 1e-5 is little of a step
     if name == "mend":
@@ -280,7 +280,9 @@ def test_each_network_warms_up_by_its_own_updates() -> None:
     assert float(plain.generator_optimizer.learning_rate) == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize(("name", "ema"), [("article", 0.0), ("article", 0.5), ("paper", 0.0)])
+@pytest.mark.parametrize(("name", "ema"), [
+    ("article", 0.0), *(pytest.param(*each, marks=pytest.mark.slow) for each in (("article", 0.5), ("paper", 0.0))),
+])  # fmt: skip
 def test_recalibrated_statistics_are_the_means_over_the_batches(name: str, ema: float) -> None:
     spec = replace(SMALL[name], ema=ema, recalibrate=3)
     model = pix2pix(spec)
@@ -319,6 +321,7 @@ class Counted:
         return self.network(given, training=training)
 
 
+@pytest.mark.slow
 def test_any_number_of_images_is_restored_by_one_graph() -> None:
     for name, sizes in (("mend", (16, 24, 40)), ("article", (16,))):
         network = Counted(pix2pix(SMALL[name]).generator)
@@ -329,6 +332,16 @@ def test_any_number_of_images_is_restored_by_one_graph() -> None:
         assert network.count == 1
 
 
+def test_a_device_without_memory_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    model = pix2pix(SMALL["tiny"])
+    monkeypatch.setitem(step_tf.UPDATES, "fused", lambda model, play: full)
+    with pytest.raises(MemoryError):
+        model.train_on_batch(*batch(SMALL["tiny"]))
+
+
 def test_d_judges_a_pair_as_it_is_trained_on() -> None:
     for name in ("mend", "article"):
         model = pix2pix(SMALL[name])
@@ -337,6 +350,7 @@ def test_d_judges_a_pair_as_it_is_trained_on() -> None:
         assert np.allclose(model.judge(a, b, prior), model.discriminator([shown, b], training=False), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("updates", UPDATES)
 def test_the_generators_update_leaves_the_discriminator_alone(updates: str) -> None:
@@ -390,6 +404,7 @@ def test_article_fakes_are_made_in_inference_mode_and_judged_in_training_mode() 
     assert {name: losses[name] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(("name", "updates"), [("paper", "fused"), ("article", "article"), ("mend", "fused")])
 def test_a_checkpoint_put_back_goes_on_the_same(name: str, updates: str) -> None:

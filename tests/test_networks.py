@@ -78,7 +78,7 @@ def test_every_kind_is_built_somewhere() -> None:
     assert set(DISCRIMINATORS) == set(DISCRIMINATOR_KINDS) == {spec.discriminator.kind for spec in SMALL.values()}
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", ["article", pytest.param("paper", marks=pytest.mark.slow)])
 def test_exact_parameter_counts(name: str) -> None:
     spec = PRESETS[name]
     generator, discriminator = build_generator(spec), build_discriminator(spec)
@@ -236,6 +236,7 @@ def test_colorizing_leaves_the_luminance_alone() -> None:
             assert np.ptp(restored[inside].astype(int), axis=-1).mean() > 10  # there is colour
 
 
+@pytest.mark.slow
 def test_paper_initial_weights() -> None:
     generator = build_generator(PRESETS["paper"])
     weights = {path: np.asarray(weight) for path, weight in weights_by_path(generator).items()}

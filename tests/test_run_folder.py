@@ -46,6 +46,14 @@ def test_what_run_json_holds(run: RunFolder) -> None:
     assert run.begin(ASKED) == json.loads((run.folder / "run.json").read_text())
 
 
+def test_run_json_is_written_only_where_it_changes(run: RunFolder) -> None:
+    before = (run.folder / "run.json").stat().st_ino
+    run.write(ASKED, EXACT)
+    assert (run.folder / "run.json").stat().st_ino == before
+    run.write({**ASKED, "steps": 20}, EXACT)
+    assert run.options()["steps"] == 20
+
+
 def test_a_checkpoint_comes_back_exactly(run: RunFolder) -> None:
     state = {"seconds": 0.1 + 0.2, "window": [{"g_l1": 1 / 3}]}
     run.save(5, arrays(0.1), state)
@@ -63,8 +71,9 @@ def test_the_newest_two_and_the_best_are_kept(run: RunFolder) -> None:
             run.set_best({"step": 10})
         run.save(step, arrays(step), {})
     assert run.steps() == [10, 20, 25]
-    run.set_best({"step": 30})
     run.save(30, arrays(30), {})
+    assert run.steps() == [10, 25, 30]
+    run.set_best({"step": 30})
     assert run.steps() == [25, 30]
 
 

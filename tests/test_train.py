@@ -19,7 +19,7 @@ from PIL import Image
 
 from dataset_tools import image_io, pairs
 from dataset_tools.build import build_dataset
-from dataset_tools.errors import DatasetError, OutputError, RunError, UsageError
+from dataset_tools.errors import DatasetError, ModelFileError, OutputError, RunError, UsageError
 from dataset_tools.manifest import open_dataset
 from dataset_tools.recipe import Recipe
 from pipelines.cli import run as main
@@ -31,6 +31,7 @@ from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS
 from pix2pix.train import _check_finite, play_at, recipe_anew, train_model
 from pix2pix.validation import Validation
+from pix2pix.watch import Watch
 from tests.conftest import textured
 from tests.training import QUICK, SMALL, classic, log, mosaics, newest, same_arrays, small_presets
 
@@ -146,6 +147,7 @@ def test_a_run_holds_what_it_promises(dataset: Path, tmp_path: Path, monkeypatch
                                      "discriminator": model.discriminator.count_params()}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_uninterrupted(
     dataset: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +242,7 @@ def test_a_finished_run_stays_as_it_is(dataset: Path, tmp_path: Path) -> None:
     assert json.loads((run / "run.json").read_text())["exact"]["precision"] == "mixed_bfloat16"
 
 
+@pytest.mark.slow
 def test_a_classic_folder_of_other_programs(tmp_path: Path) -> None:
     for split, numbers in (("train", range(4)), ("val", range(4, 6))):
         for number in numbers:
@@ -252,6 +255,7 @@ def test_a_classic_folder_of_other_programs(tmp_path: Path) -> None:
     assert (card["task"], card["prior"]) == ("other", None)
 
 
+@pytest.mark.slow
 def test_an_empty_validation_split_is_said(tmp_path: Path, write_photos) -> None:  # type: ignore[no-untyped-def]
     archive = write_photos({f"{number}.png": number for number in range(3)})
     build_dataset([archive], tmp_path / "ds", Recipe(size=32, crop="center", split="100/0/0"), workers=0)
@@ -278,6 +282,7 @@ def test_bad_use(dataset: Path, tmp_path: Path) -> None:
         ({"preset": "tiny", "ema": 1.0}, r"--ema 1.0: give 0 \(none\) to less than 1, such as 0.999"),
         ({"preset": "tiny", "seed": -1}, "--seed -1: give 0 to 4294967295"),
         ({"preset": "tiny", "metric": "colourfulness"}, "--metric colourfulness: choose one of auto, psnr, ssim, l1, delta_e"),
+        ({"preset": "tiny", "recalibrate": 2}, "--recalibrate: tiny has no BatchNorm whose statistics could be taken anew"),
         ({"preset": "tiny", "strategy": "both"}, "--strategy both: choose one of none, mirrored, multiworker"),
         ({"preset": "tiny", "updates": "article"}, "--updates article trains both networks at each step, and knows no prior"),
         ({"preset": "tiny", "strategy": "mirrored", "max_seconds": 9}, "goes with --updates fused, and without a limit of time"),
@@ -299,6 +304,7 @@ def test_a_batch_that_cannot_be_shared(dataset: Path, tmp_path: Path, monkeypatc
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_another_dataset(dataset: Path, tmp_path: Path, write_photos) -> None:  # type: ignore[no-untyped-def]
     archive = write_photos({f"{number}.png": 100 + number for number in range(8)})
     build_dataset([archive], tmp_path / "other", Recipe(size=32, crop="center", degrade=("mosaic:block=4",)), workers=0)
@@ -307,6 +313,7 @@ def test_a_run_of_another_dataset(dataset: Path, tmp_path: Path, write_photos) -
         train_model(tmp_path / "other", tmp_path / "run", steps=1, **QUICK)
 
 
+@pytest.mark.slow
 def test_what_is_no_number_stops_the_run(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     real = Pix2Pix.train_on_batch
@@ -348,6 +355,7 @@ def test_no_number_before_the_first_checkpoint(dataset: Path, tmp_path: Path, mo
     assert RunFolder(tmp_path / "run").steps() == []
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_are_not_saved(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An update may overflow although its losses and gradients are numbers: the next step would tell, a checkpoint must not."""
     real = Pix2Pix.train_on_batch
@@ -396,6 +404,59 @@ def test_a_full_disk_while_a_checkpoint_is_written(
     train_model(dataset, run, **OPTIONS)
     assert same_arrays(whole, run) == []
     assert log(whole) == log(run)
+
+
+@pytest.mark.slow
+def test_stopped_between_a_checkpoint_and_its_model_file(
+    dataset: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pix2pix.train.LOG_EVERY", 5)
+    best = json.loads((whole / "best.json").read_text())["step"]
+    real = Watch.keep_best
+
+    def stopped(self: Watch, step: int, figures: Any) -> None:
+        if step == best:
+            raise KeyboardInterrupt
+        real(self, step, figures)
+
+    monkeypatch.setattr(Watch, "keep_best", stopped)
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train_model(dataset, run, **OPTIONS)
+    assert RunFolder(run).steps()[-1] == best
+    assert not (run / "best.json").exists() or json.loads((run / "best.json").read_text())["step"] < best
+    monkeypatch.setattr(Watch, "keep_best", real)
+    train_model(dataset, run, **OPTIONS)
+    assert same_arrays(whole, run) == []
+    assert log(whole) == log(run)
+    assert (run / "best.json").read_text() == (whole / "best.json").read_text()
+    assert (run / "model.onnx").read_bytes() == (whole / "model.onnx").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_exported_ends_nothing(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise ModelFileError("run/model.onnx was not written: its graph differs")
+
+    monkeypatch.setattr("pix2pix.watch.write_model_file", refused)
+    events: list[Event] = []
+    report = train_model(dataset, tmp_path / "run", steps=2, tell=events.append, **QUICK)
+    assert (report.steps, report.model, report.best) == (2, None, None)
+    line = "run/model.onnx was not written: its graph differs; the training goes on"
+    assert [event.values for event in events if event.kind == "alarm"] == [{"name": "not_exported", "text": line}]
+    assert [row["text"] for row in log(tmp_path / "run") if row["kind"] == "alarm"] == [line]
+    assert RunFolder(tmp_path / "run").steps() == [2]
+    monkeypatch.undo()
+    small_presets()
+    assert train_model(dataset, tmp_path / "run", steps=2, **QUICK).model is not None  # the same command tries again
+
+
+@pytest.mark.slow
+def test_patience_waits_until_the_generator_trains(dataset: Path, tmp_path: Path) -> None:
+    """While D trains alone, no validation can be better than the first."""
+    options = {**QUICK, "steps": 12, "val_every": 1, "patience": 2, "warmup_d": 6}
+    report = train_model(dataset, tmp_path / "run", **options)
+    assert report.steps > 6
 
 
 @pytest.mark.slow
@@ -485,6 +546,7 @@ def test_the_metric_chooses_the_best(dataset: Path, colours: Path, tmp_path: Pat
         assert set(unbeaten) <= baselines
 
 
+@pytest.mark.slow
 def test_an_average_of_the_weights_is_what_restores(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     report = train_model(dataset, run, steps=4, val_every=2, ema=0.9, **QUICK)
@@ -523,6 +585,7 @@ def test_each_step_plays_with_the_right_networks(dataset: Path, tmp_path: Path, 
     assert losses == [LOSSES, LOSSES]  # the means of those steps that have them
 
 
+@pytest.mark.slow
 def test_what_cannot_be_laid_on_anew_is_said(tmp_path: Path, write_photos) -> None:  # type: ignore[no-untyped-def]
     archive = write_photos({f"{number}.png": number for number in range(40)})
     for degrade, count in (("mosaic:block=4", 1), ("mosaic:block=4,space=photo", 0), ("mosaic:block=4,region=face", 0)):
