@@ -236,5 +236,5 @@ def test_weights_that_lack_one_are_refused(source: Path, tmp_path: Path) -> None
     (path / "state.json").write_text(json.dumps({**state, "arrays": state["arrays"] - 1}))
     model = Pix2Pix(replace(SMALL, ema=0.9).for_task("mosaic").with_size(32))
     with pytest.raises(UsageError, match=r"run: it has no generator/out_conv/bias of the shape \(12,\)"):
-        adopt(model, tmp_path / "run")
+        adopt(model, tmp_path / "run", {"kind": "run", "step": 3})
     assert RunFolder(tmp_path / "run").steps() == [3]
