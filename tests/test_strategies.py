@@ -47,9 +47,9 @@ def record(out: Path, last: int, number: int, words: list[str]) -> int:
         photos.append(self.rows[int(self._order(position // len(self))[position % len(self)])].name)
         return real_at(self, position)
 
-    def write(path: Path, *given: Any) -> None:
+    def write(path: Path, *given: Any, **options: Any) -> None:
         written.append(path.name)
-        real_write(path, *given)
+        real_write(path, *given, **options)
 
     def train_model(*given: Any, tell: Any, **options: Any) -> Any:
         def told(event: Any) -> None:
