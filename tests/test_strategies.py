@@ -170,7 +170,7 @@ def test_two_workers_of_which_one_ends(dataset: Path, alone: Path, tmp_path: Pat
 
     chief, other = second
     assert other[-1]["written"] == []
-    assert {"run.json", "best.json", "log.jsonl"} <= set(chief[-1]["written"])
+    assert {"best.json", "log.jsonl", "model.onnx"} <= set(chief[-1]["written"])
     names = [each[-1]["photos"] for each in second]  # in order, with those loaded ahead
     for step in range(STEPS - began):
         shares = [set(seen[2 * step : 2 * step + 2]) for seen in names]
