@@ -206,6 +206,7 @@ def test_both_networks_train(name: str, updates: str) -> None:
     assert min(losses["g_gradient"], losses["d_gradient"]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_the_play_generator_never_asks_d() -> None:
     for name in ("mend", "article"):
@@ -238,7 +239,7 @@ def test_the_play_discriminator_leaves_g_and_its_average_alone() -> None:
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.parametrize("name", ["mend", "article"])
+@pytest.mark.parametrize("name", [pytest.param("mend", marks=pytest.mark.slow), "article"])
 def test_the_average_of_the_weights(name: str) -> None:
     decay = 0.3  # so that both sides of min(decay, (1 + n) / (10 + n)) are seen
     spec = replace(SMALL[name], ema=decay, learning_rate=0.01, warmup=0)
@@ -268,6 +269,7 @@ def test_the_learning_rate_by_the_number_of_updates() -> None:
     assert [float(WarmUp(0.8, 0, 10)(step)) for step in (0, 9, 39)] == pytest.approx([0.8, 0.8, 0.4])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_each_network_warms_up_by_its_own_updates() -> None:
     spec = replace(SMALL["mend"], learning_rate=0.01, warmup=4, hold=8)
@@ -462,6 +464,7 @@ def test_a_call_restores() -> None:
     assert np.array_equal(model(a), model.generator(a, training=False))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("updates", UPDATES)
 def test_mixed_precision_is_near_float32(updates: str) -> None:

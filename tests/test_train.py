@@ -189,6 +189,7 @@ def test_a_signal_saves_the_step_that_it_came_in(
     assert log(whole) == log(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_first_step_stops_at_once(dataset: Path, tmp_path: Path) -> None:
     def stop(event: Event) -> None:
         if event.kind == "loading":
@@ -599,6 +600,7 @@ def test_what_cannot_be_laid_on_anew_is_said(tmp_path: Path, write_photos) -> No
     assert notes[1:] == ["the inputs are taken from the pairs as they are: this recipe cannot be laid on them anew"]
 
 
+@pytest.mark.slow
 def test_what_the_command_line_says(dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run, line = tmp_path / "run", ["--preset", "tiny", "--batch", "2", "--precision", "float32", "--val-every", "2"]
     assert main(["train", str(dataset), str(run), *line, "--steps", "4", "--ema", "0.9", "--json"]) == 0
