@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from bench.tables import machine, table
 from dataset_tools.manifest import open_dataset
+from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS, Spec
 
 MEND = PRESETS["mend"]
@@ -62,7 +64,6 @@ def detail(images: list[np.ndarray]) -> float:
 def details(dataset: Path, run: Path, spec: Spec) -> tuple[float, float]:
     """Of the validation images as the run's newest checkpoint restores them, and of the originals."""
     from pix2pix.model import Pix2Pix
-    from pix2pix.run_folder import RunFolder
     from pix2pix.validation import Validation
 
     folder = RunFolder(run)
@@ -95,6 +96,16 @@ def train(dataset: Path, run: Path, spec: Spec, steps: int) -> dict[int, dict[st
     return {row["step"]: row for row in rows if row["kind"] == "validation"}
 
 
+def follow(run: Path, other: Path, spec: Spec) -> None:
+    """Lets `run` go on from where `other` is, if that is where G has trained alone: its steps would be the same with `spec`."""
+    if run.exists() or RunFolder(other).steps()[-1] != MEND.alone:
+        return
+    shutil.copytree(other, run)
+    told = json.loads((run / "run.json").read_text("utf-8"))
+    spec = spec.with_size(told["options"]["spec"]["size"])
+    RunFolder(run).write({**told["options"], "preset": spec.name, "spec": spec.to_json()}, told["exact"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ablation")
     parser.add_argument("dataset", type=Path)
@@ -102,9 +113,14 @@ def main() -> None:
     given = parser.parse_args()
     print(machine())
     lengths = dict.fromkeys(OF_THE_GENERATOR, MEND.alone) | dict.fromkeys(("mend", *OF_THE_GAME), AFTER[-1])
+    variants = {"mend": {}} | OF_THE_GENERATOR | OF_THE_GAME
+    runs = {name: given.work / str(place) for place, name in enumerate(variants)}
     rows: list[list[str]] = []
-    for place, (name, change) in enumerate(({"mend": {}} | OF_THE_GENERATOR | OF_THE_GAME).items()):
-        run, spec, steps = given.work / f"{place}", spec_of(name, change), lengths[name]
+    train(given.dataset, runs["mend"], spec_of("mend", {}), MEND.alone)
+    for name in ("no discriminator", "adversarial weight 1"):  # nothing of it before G has trained alone
+        follow(runs[name], runs["mend"], spec_of(name, variants[name]))
+    for name, change in variants.items():
+        run, spec, steps = runs[name], spec_of(name, change), lengths[name]
         found = train(given.dataset, run, spec, steps)
         ours, theirs = details(given.dataset, run, spec)
         rows.append([name, *(over_bicubic(found, step, "restored") for step in AFTER), f"{ours / theirs:.2f}",
