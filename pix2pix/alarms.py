@@ -73,7 +73,7 @@ def _overfits(rows: Sequence[Row], metric: str) -> tuple[str, str] | None:
         return None
     return "overfits", (
         f"the last {VALIDATIONS} validations are worse than that of step {best['step']} while the training loss still falls "
-        f"(L1 {before:.4f} then, {after:.4f} now): the model learns its photos by heart; best.json keeps step {best['step']}, "
+        f"(L1 {before:.4f} then, {after:.4f} now): it may be learning its photos by heart; best.json keeps step {best['step']}, "
         "and --patience would stop here"
     )
 

@@ -18,7 +18,7 @@ COLLAPSES = (
 )
 OVERFITS = (
     "the last 4 validations are worse than that of step 100 while the training loss still falls (L1 0.0800 then, 0.0400 now): "
-    "the model learns its photos by heart; best.json keeps step 100, and --patience would stop here"
+    "it may be learning its photos by heart; best.json keeps step 100, and --patience would stop here"
 )
 
 
