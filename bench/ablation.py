@@ -117,8 +117,9 @@ def main() -> None:
     runs = {name: given.work / str(place) for place, name in enumerate(variants)}
     rows: list[list[str]] = []
     train(given.dataset, runs["mend"], spec_of("mend", {}), MEND.alone)
-    for name in ("no discriminator", "adversarial weight 1"):  # nothing of it before G has trained alone
-        follow(runs[name], runs["mend"], spec_of(name, variants[name]))
+    for name in OF_THE_GAME:
+        if (spec := spec_of(name, variants[name])).alone >= MEND.alone:  # until then it is as `mend`
+            follow(runs[name], runs["mend"], spec)
     for name, change in variants.items():
         run, spec, steps = runs[name], spec_of(name, change), lengths[name]
         found = train(given.dataset, run, spec, steps)

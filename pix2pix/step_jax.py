@@ -67,6 +67,7 @@ def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], d
         }  # fmt: skip
         try:
             new, losses = run(state, a, b, prior)
+            losses = jax.device_get(losses)  # waits: what fails on the device fails here
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" in str(error):
                 raise MemoryError from error
@@ -74,7 +75,7 @@ def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], d
         after = [*new["g"], *new["d"], *new["others"], *new["ema"], *new["g_optimizer"], *new["d_optimizer"]]
         for variable, value in zip(held, after, strict=True):
             variable._value = value
-        return {name: float(value) for name, value in jax.device_get(losses).items()}
+        return {name: float(value) for name, value in losses.items()}
 
     return call
 

@@ -155,10 +155,10 @@ def train_model(
 
         def save(step: int) -> None:
             nonlocal last_saved
-            last_saved = step
             if chief:
                 arrays = {name: np.asarray(value).copy() for name, value in model.variables_by_path().items()}
                 folder.save(step, arrays, {"seconds": seconds, "window": window})
+            last_saved = step
 
         # --- the loop
         with watch:

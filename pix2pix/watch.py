@@ -43,7 +43,6 @@ class Watch:
         self.folder, self.model, self.validation, self.metric = folder, model, validation, metric
         self.card, self.batch, self.tell, self.writes = card, batch, tell, writes
         self.figures: Figures | None = None  # of the last validation in this call
-        self.best: int | None = None  # the step of best.json
         self._files = ExitStack()
 
     def begin(self, step: int) -> None:
@@ -52,8 +51,8 @@ class Watch:
             self.folder.rewind(step, better(self.metric))
             (self.folder.folder / "summary.json").unlink(missing_ok=True)
             best, found = self.folder.best(), best_of(self.folder.rows(), better(self.metric))
-            self.best = best["step"] if best else None
-            if found and found["step"] == step != self.best:  # it was stopped between the checkpoint and the model file
+            written = best["step"] if best else None
+            if found and found["step"] == step != written:  # it was stopped between the checkpoint and the model file
                 self.keep_best(step, found["figures"])
             self.timeline = Timeline(self.folder.folder / "samples")
             self.timeline.rewind(step)
@@ -139,7 +138,6 @@ class Watch:
             self._alarm(step, step, "not_exported", f"{error}; the training goes on")
             return
         self.folder.set_best({"step": step, "metric": self.metric, "figures": figures})
-        self.best = step
 
     def _alarm(self, step: int, steps: int, name: str, text: str) -> None:
         self.folder.log({"kind": "alarm", "step": step, "name": name, "text": text})
