@@ -1,16 +1,16 @@
 """One way of training in a process of its own, which does so many steps as it is told: what bench/train.py times in turn.
 
     python -m bench.step_server loop DATASET
-    python -m bench.step_server PRESET DATASET [--precision P] [--batch N] [--cached] [--play generator]
+    python -m bench.step_server PRESET DATASET [--precision P] [--batch N] [--play generator] [--filled]
 
 A line of JSON at the start; then for each line `step N` on stdin one with the seconds of each step, loading included, the losses
-of each (`curve`), and the most memory so far: the protocol of bench/classic_torch.py.
+of each (`curve`), and the most memory so far: the protocol of bench/classic_torch.py. `again N`: the same with the newest batch
+again and again, and nothing loaded.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import sys
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-Steps = Callable[[], dict[str, float]]
+Steps = Callable[..., dict[str, float]]
 
 
 def ours(options: argparse.Namespace) -> Steps:
@@ -38,13 +38,17 @@ def ours(options: argparse.Namespace) -> Steps:
     model = Pix2Pix(spec, precision=options.precision)
     batches = Batches(data.pairs("train"), spec.size, spec.batch, options.seed, jitter=spec.jitter, flip=spec.flip,
                       anew=recipe_anew(data) if spec.fresh else (), prior=spec.generator.starts_from == "prior")  # fmt: skip
-    stream = itertools.repeat(batches.at(0)) if options.cached else batches.stream(0, 1 << 40)
+    for step in range(-(-len(batches) // spec.batch) if options.filled else 0):
+        batches.at(step)  # an epoch: every pair is in the cache
+    stream = batches.stream(0, 1 << 40)
+    newest = batches.at(0)
 
-    def step() -> dict[str, float]:
-        a, b, prior = next(stream)
+    def one_step(again: bool = False) -> dict[str, float]:
+        nonlocal newest
+        a, b, prior = newest = newest if again else next(stream)
         return model.train_on_batch(a, b, prior, options.play)
 
-    return step
+    return one_step
 
 
 def loop(options: argparse.Namespace) -> Steps:
@@ -64,9 +68,10 @@ def serve(step: Steps) -> None:
     print(json.dumps({"peak_rss_mb": peak_rss_mb()}), flush=True)
     for order in sys.stdin:
         seconds, losses = [], []
-        for _ in range(int(order.split()[1])):
+        name, count = order.split()
+        for _ in range(int(count)):
             start = time.perf_counter()
-            losses.append(step())
+            losses.append(step(True) if name == "again" else step())
             seconds.append(time.perf_counter() - start)
         told = {"seconds": seconds, "losses": losses[-1], "curve": losses, "peak_rss_mb": peak_rss_mb()}
         print(json.dumps(told), flush=True)
@@ -80,6 +85,6 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--play", default="both")
-    parser.add_argument("--cached", action="store_true", help="one batch again and again")
+    parser.add_argument("--filled", action="store_true", help="every pair has been read before the first step")
     given = parser.parse_args()
     serve(loop(given) if given.preset == "loop" else ours(given))

@@ -35,10 +35,10 @@ class Server:
         self.seconds: list[float] = []
         self.peak = 0.0
 
-    def step(self, count: int) -> dict[str, Any]:
-        """`count` steps: what the process tells of them."""
+    def step(self, count: int, order: str = "step") -> dict[str, Any]:
+        """`count` steps: what the process tells of them. order "again": with one batch, and nothing loaded."""
         assert self.process.stdin
-        print(f"step {count}", file=self.process.stdin, flush=True)
+        print(f"{order} {count}", file=self.process.stdin, flush=True)
         told = self._line()
         self.peak = told["peak_rss_mb"]
         return told
@@ -145,19 +145,19 @@ def curves_part(dataset: Path, work: Path, count: int = 300) -> None:
 
 
 def loading_part(dataset: Path, rounds: int) -> None:
-    """What the real input pipeline costs, beside one batch again and again."""
+    """What the real input pipeline costs, beside one batch again and again: in one process, in turn."""
     rows = []
     for name, preset, options in (
         ("`article`, float32", "article", ()),
         ("`mend`, mixed bfloat16", "mend", ("--precision", BFLOAT)),
     ):
-        pair = [server(name, dataset, preset, *options), server(name, dataset, preset, *options, "--cached")]
-        pair[0].step(60)  # the cache fills
-        take_turns(pair, rounds, 4)
-        share = median(1 - cached / real for real, cached in zip(pair[0].seconds, pair[1].seconds, strict=True))
-        rows.append([name, *(spread(each.seconds) for each in pair), f"{100 * share:.1f} %", verdict(share, 0.02)])
-        for each in pair:
-            each.close()
+        each = server(name, dataset, preset, *options, "--filled")
+        each.step(2)
+        turns = [[mean(each.step(1, order)["seconds"]) for order in ("step", "again")] for _ in range(8 * rounds)]
+        real, again = zip(*turns, strict=True)
+        share = 1 - median(again) / median(real)
+        rows.append([name, spread(real), spread(again), f"{100 * share:.1f} %", verdict(share, 0.02)])
+        each.close()
     table("Loading", ["", "s a step, real", "s a step, one batch", "share of loading", ""], rows)
 
 

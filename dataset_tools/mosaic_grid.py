@@ -56,11 +56,15 @@ def prior(rgb: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     The best that can be said of a mosaic without having seen a face: a baseline, and an input that a model may take.
     A cut cell counts as a whole one whose missing part lies outside, so the mean stands at the centre of the whole cell.
     """
-    means = cell_means(rgb, grid)
+    return between(cell_means(rgb, grid), grid, (rgb.shape[0], rgb.shape[1]))
+
+
+def between(means: NDArray[np.uint8], grid: Grid, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """As `prior`, from the means: uint8 (rows, cols, 3) as from `cell_means` gives uint8 (*shape, 3); shape is (H, W)."""
     rows, cols = means.shape[:2]
     smooth: NDArray[np.uint8] = cv2.resize(means, (cols * grid.block, rows * grid.block), interpolation=cv2.INTER_CUBIC)
     top, left = -grid.phase_y % grid.block, -grid.phase_x % grid.block  # how much of the first cell is cut away
-    return np.ascontiguousarray(smooth[top : top + rgb.shape[0], left : left + rgb.shape[1]])
+    return np.ascontiguousarray(smooth[top : top + shape[0], left : left + shape[1]])
 
 
 def prior_through(rgb: NDArray[np.uint8], grid: Grid, onto: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -83,8 +87,9 @@ def prior_through(rgb: NDArray[np.uint8], grid: Grid, onto: NDArray[np.float64])
     return smooth
 
 
+@lru_cache(maxsize=256)
 def _cells(length: int, block: int, phase: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where the cells along one axis start, and how many pixels each has."""
+    """Where the cells along one axis start, and how many pixels each has. Not to be written to: the cache keeps them."""
     starts = np.arange(phase, length, block, dtype=np.intp)
     if phase:
         starts = np.concatenate([np.zeros(1, dtype=np.intp), starts])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_tools import mosaic_grid
-from dataset_tools.mosaic_grid import Grid, paint, prior, prior_through
+from dataset_tools.mosaic_grid import Grid, between, cell_means, paint, prior, prior_through
 from dataset_tools.zoo.mosaic import cover
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
@@ -48,11 +48,14 @@ def estimated(a: Rgb) -> Rgb:
     grid = mosaic_grid.estimate(a)
     if grid is None:
         return a
+    means, shape = cell_means(a, grid), (a.shape[0], a.shape[1])
+    if np.array_equal(paint(means, grid, shape), a):  # every cell is even
+        return between(means, grid, shape)
     laid = _laid(a, grid)
     if laid.all():
-        return prior(a, grid)
-    shown = paint(np.repeat(laid[:, :, None], 3, axis=-1).astype(np.uint8), grid, (a.shape[0], a.shape[1]))
-    return np.where(shown > 0, prior(a, grid), a)
+        return between(means, grid, shape)
+    shown = paint(np.repeat(laid[:, :, None], 3, axis=-1).astype(np.uint8), grid, shape)
+    return np.where(shown > 0, between(means, grid, shape), a)
 
 
 def _laid(a: Rgb, grid: Grid) -> NDArray[np.bool_]:

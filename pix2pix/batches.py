@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from dataset_tools import degradations, image_io, pairs, priors
 from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.manifest import PairRow
-from pix2pix.pixels import to_float
 
 Rgb = NDArray[np.uint8]
 
@@ -28,11 +27,11 @@ CACHE_BYTES = 1 << 30  # decoded pairs kept in memory; beyond that they lie in a
 
 
 class Batch(NamedTuple):
-    """A, B and, for a generator that starts from one, the prior: each (N, S, S, 3) float32 [-1, 1]."""
+    """A, B and, for a generator that starts from one, the prior: each (N, S, S, 3) uint8."""
 
-    a: NDArray[np.float32]
-    b: NDArray[np.float32]
-    prior: NDArray[np.float32] | None = None
+    a: Rgb
+    b: Rgb
+    prior: Rgb | None = None
 
 
 def read_pair(row: PairRow, size: int, direction: str = "AtoB") -> tuple[Rgb, Rgb]:
@@ -93,7 +92,8 @@ class Batches:
         share = self.batch // self.part[1]
         first = step * self.batch + self.part[0] * share
         drawn = [self._sample(position) for position in range(first, first + share)]
-        return Batch(*(to_float(np.stack(side)) for side in zip(*drawn, strict=True)))
+        images = np.stack([image for side in zip(*drawn, strict=True) for image in side])  # one piece of memory for all
+        return Batch(*images.reshape(-1, share, *images.shape[1:]))
 
     def stream(self, start: int, stop: int, ahead: int = 1) -> Iterator[Batch]:
         """The batches of steps start … stop - 1; while one is used, the `ahead` that follow are loaded, each by a thread."""
@@ -144,7 +144,7 @@ class Batches:
             if larger:
                 side = self.size + larger
                 image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)[y : y + self.size, x : x + self.size]
-            moved.append(np.ascontiguousarray(image[:, ::-1] if mirrored else image))
+            moved.append(cv2.flip(image, 1) if mirrored else np.ascontiguousarray(image))
         return moved
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pix2pix.backend import ops
+from pix2pix.backend import keras, ops
 from pix2pix.spec import Spec
 
 BLOCK = 8  # pixels a side, of the windows of `dissimilarity`
@@ -45,6 +45,16 @@ def dissimilarity(fake: Any, b: Any) -> Any:
     c1, c2 = 0.01**2, 0.03**2
     ssim = (2.0 * mean_x * mean_y + c1) * (2.0 * covariance + c2)
     return 1.0 - ops.mean(ssim / ((mean_x * mean_x + mean_y * mean_y + c1) * (variances + c2)))
+
+
+def in_range(image: Any) -> Any:
+    """uint8 0..255 -> float32 [-1, 1], as pixels.to_float; what is float32 already, or None, as it is.
+
+    Batches travel to the device as uint8: a quarter of the bytes.
+    """
+    if image is None or keras.backend.standardize_dtype(image.dtype) != "uint8":
+        return image
+    return ops.cast(image, "float32") / 127.5 - 1.0
 
 
 def seen(a: Any, prior: Any = None) -> Any:

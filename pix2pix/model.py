@@ -11,7 +11,7 @@ from dataset_tools.errors import RunError, UsageError
 from pix2pix.backend import keras, ops, steps
 from pix2pix.backend import name as backend
 from pix2pix.batches import Batch
-from pix2pix.losses import PLAYS, seen
+from pix2pix.losses import PLAYS, in_range, seen
 from pix2pix.networks import build_discriminator, build_generator, variables_by_path, weights_by_path
 from pix2pix.spec import Spec
 
@@ -64,7 +64,7 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
         return self.discriminator, self.discriminator_optimizer
 
     def train_on_batch(self, a: Any, b: Any, prior: Any = None, play: str = "both") -> dict[str, float]:
-        """One update on A, B and, for a generator that starts from one, the prior, each (N, S, S, 3) float32 [-1, 1].
+        """One update on A, B and, for a generator that starts from one, the prior: each (N, S, S, 3), uint8 or float32 [-1, 1].
 
         play: which networks change: "both", "generator" (D is not even asked), "discriminator".
 
@@ -110,7 +110,7 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
         for count, (a, _, prior) in enumerate(batches):
             for layer in norms:
                 layer.momentum = count / (count + 1)
-            self.ema(seen(a, prior), training=True)
+            self.ema(seen(in_range(a), in_range(prior)), training=True)
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum, layer.trainable = momentum, False
         for layer, rate in zip(drops, rates, strict=True):

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 def to_float(rgb8: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 0..255, any shape -> float32 [-1, 1]: x / 127.5 - 1."""
-    return rgb8.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    x = rgb8.astype(np.float32)
+    x /= np.float32(127.5)  # in place: fresh memory costs more than the arithmetic
+    x -= np.float32(1)
+    return x
 
 
 def to_uint8(x: NDArray[Any]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dataset_tools.errors import UsageError
 from pix2pix.backend import keras
-from pix2pix.losses import averaged, norm, objective
+from pix2pix.losses import averaged, in_range, norm, objective
 
 UPDATES = ("fused",)
 Adam = keras.optimizers.Adam
@@ -40,6 +40,7 @@ def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], d
 
     def step(state: Any, a: Any, b: Any, prior: Any) -> Any:
         new = dict(state)
+        a, b, prior = in_range(a), in_range(b), in_range(prior)
         _, backward, (losses, new["others"]) = jax.vjp(
             lambda g, d: losses_of(g, d, state["others"], a, b, prior), state["g"], state["d"], has_aux=True
         )

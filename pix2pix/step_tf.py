@@ -13,7 +13,7 @@ import tensorflow as tf
 from dataset_tools.errors import RunError, UsageError
 from pix2pix import workers
 from pix2pix.backend import keras
-from pix2pix.losses import adversarial, averaged, generator_losses, norm, objective
+from pix2pix.losses import adversarial, averaged, generator_losses, in_range, norm, objective
 
 # (a, b, prior or None) -> {name of a loss: scalar}
 Step = Callable[[Any, Any, Any], dict[str, Any]]
@@ -130,8 +130,11 @@ def _average(strategy: Any, model: Any, name: str) -> None:
 
 def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], dict[str, float]]:
     """The update `updates` of `model` as one graph, traced once for each shape of a batch: NumPy in, floats out."""
-    step = UPDATES[updates](model, play)
+    update = UPDATES[updates](model, play)
     strategy = getattr(model.generator.trainable_variables[0].value, "distribute_strategy", None)
+
+    def step(a: Any, b: Any, prior: Any) -> dict[str, Any]:
+        return update(in_range(a), in_range(b), in_range(prior))
 
     @tf.function  # type: ignore[untyped-decorator]
     def run(a: Any, b: Any, prior: Any) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from dataset_tools.errors import DatasetError, Unreadable, UsageError
 from dataset_tools.manifest import PairRow
 from dataset_tools.mosaic_grid import Grid, cell_means, paint
 from pix2pix.batches import Batch, Batches, read_pair
-from pix2pix.pixels import to_float, to_uint8
 from tests.conftest import textured
 
 MOSAIC = [degradations.parse("mosaic:block=8")]
@@ -60,7 +59,7 @@ def test_an_epoch_holds_every_pair_once(rows: list[PairRow]) -> None:
     batches = Batches(rows, 32, 1, seed=3)
     for epoch in range(3):
         seen = [batches.at(epoch * 5 + place).b[0] for place in range(5)]
-        expected = [to_float(textured(number, 32, 32)) for number in range(5)]
+        expected = [textured(number, 32, 32) for number in range(5)]
         assert sorted(image.sum() for image in seen) == sorted(image.sum() for image in expected)
     assert [batches.at(step).b.sum() for step in range(5)] != [batches.at(step).b.sum() for step in range(5, 10)]
 
@@ -70,7 +69,7 @@ def test_a_batch_depends_on_seed_and_step_alone(rows: list[PairRow]) -> None:
     stream = list(whole.stream(0, 8))
     later = list(Batches(rows, 32, 3, seed=1, jitter=4, flip=True, cache_bytes=0).stream(5, 8))
     for batch, again in zip(stream[5:], later, strict=True):
-        assert batch.a.dtype == batch.b.dtype == np.float32
+        assert batch.a.dtype == batch.b.dtype == np.uint8
         assert batch.a.shape == batch.b.shape == (3, 32, 32, 3)
         assert batch.prior is None
         assert same(batch, again)
@@ -83,8 +82,8 @@ def test_both_halves_are_augmented_alike(rows: list[PairRow]) -> None:
     flipped = 0
     for step in range(6):
         a, b, _ = batches.at(step)
-        assert np.allclose(a, -b, atol=1e-6)
-        flipped += sum(not any(np.array_equal(image, to_float(textured(n, 32, 32))) for n in range(5)) for image in b)
+        assert np.array_equal(a, 255 - b)
+        flipped += sum(not any(np.array_equal(image, textured(n, 32, 32)) for n in range(5)) for image in b)
     assert 5 < flipped < 25
 
 
@@ -106,9 +105,9 @@ def test_one_draw_of_jitter_and_flip_for_all_three(tmp_path: Path) -> None:
         assert batch.prior is not None
         for a, b, prior in zip(batch.a, batch.b, batch.prior, strict=True):
             (which, place), = [(n, k) for n, image in enumerate(originals) for k, cut in enumerate(moved(image))
-                               if np.array_equal(to_float(cut), b)]  # fmt: skip
-            assert np.array_equal(to_float(moved(grids[which])[place]), a)
-            assert np.array_equal(to_float(moved(smooth[which])[place]), prior)
+                               if np.array_equal(cut, b)]  # fmt: skip
+            assert np.array_equal(moved(grids[which])[place], a)
+            assert np.array_equal(moved(smooth[which])[place], prior)
             places.add(place)
     assert len(places) > 10
 
@@ -119,7 +118,7 @@ def test_anew_lays_the_recipe_on_what_the_augmentation_left(rows: list[PairRow],
     seen = set()
     for step in range(6):
         batch = batches.at(step)
-        for a, b in zip(to_uint8(batch.a), to_uint8(batch.b), strict=True):
+        for a, b in zip(batch.a, batch.b, strict=True):
             assert np.array_equal(a, paint(cell_means(b, CELLS), CELLS, (32, 32)))
             seen.add(b.tobytes())
     assert len(seen) == 10 if jitter == 0 else len(seen) > 25  # each pair as it is and mirrored; of the others hardly two alike
@@ -130,7 +129,7 @@ def test_anew_draws_another_mosaic_each_time(rows: list[PairRow]) -> None:
     seen = {batches.at(step).a.tobytes() for step in range(20)}
     assert len(seen) > 15
     assert len({batches.at(step).b.tobytes() for step in range(20)}) == 1
-    blocks = {grid.block for step in range(20) if (grid := mosaic_grid.estimate(to_uint8(batches.at(step).a)[0]))}
+    blocks = {grid.block for step in range(20) if (grid := mosaic_grid.estimate(batches.at(step).a[0]))}
     assert len(blocks) > 2
 
 
@@ -141,10 +140,10 @@ def test_half_of_the_priors_are_by_the_record_half_by_the_pixels(tmp_path: Path,
     for step in range(50):
         batch = batches.at(step)
         assert batch.prior is not None
-        assert batch.prior.dtype == np.float32
-        for a, prior in zip(to_uint8(batch.a), batch.prior, strict=True):
+        assert batch.prior.dtype == np.uint8
+        for a, prior in zip(batch.a, batch.prior, strict=True):
             smooth = {"recorded": mosaic_grid.prior(a, Grid(5, 1, 2)), "estimated": mosaic_grid.prior(a, CELLS)}
-            (by,) = [name for name, image in smooth.items() if np.array_equal(to_float(image), prior)]
+            (by,) = [name for name, image in smooth.items() if np.array_equal(image, prior)]
             told[by] += 1
     assert sum(told.values()) == 200
     assert 75 < told["recorded"] < 125
@@ -165,8 +164,8 @@ def test_a_prior_anew_is_that_of_the_new_mosaic(rows: list[PairRow]) -> None:
     for step in range(8):
         batch = batches.at(step)
         assert batch.prior is not None
-        for a, prior in zip(to_uint8(batch.a), batch.prior, strict=True):
-            fitting += np.array_equal(prior, to_float(mosaic_grid.prior(a, CELLS)))
+        for a, prior in zip(batch.a, batch.prior, strict=True):
+            fitting += np.array_equal(prior, mosaic_grid.prior(a, CELLS))
     assert fitting >= 30  # half of them by the record; the others where the estimate is right
 
 
