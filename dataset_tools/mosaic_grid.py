@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -162,19 +163,27 @@ def _lattices(number: int, blocks: tuple[int, ...]) -> tuple[NDArray[np.intp], N
 
 
 def _gains(edges: NDArray[np.float64], blocks: tuple[int, ...]) -> NDArray[np.float64]:
-    """How much likelier the edges (n,) are with lines on each phase of each block than without: (phases,) log likelihoods."""
-    number = len(edges)
-    phases, lines = _lattices(number, blocks)
-    rest = number - lines
+    """`gains` of the edges (n,) for each phase of each block: (phases,)."""
+    phases, lines = _lattices(len(edges), blocks)
     squares = np.square(edges)
-    on = np.bincount(phases, np.tile(edges, len(blocks)), len(lines))
-    on_squares = np.bincount(phases, np.tile(squares, len(blocks)), len(lines))
-    mean_on, mean_off = on / np.maximum(lines, 1), (edges.sum() - on) / rest
-    blur = 1e-4 + (0.1 * edges.max()) ** 2  # a variance: the traces of a JPEG's blocks are no reason to split a cell
-    off_variance = np.maximum((squares.sum() - on_squares) / rest - mean_off**2, 0) + blur
-    on_variance = np.maximum(on_squares / np.maximum(lines, 1) - mean_on**2 + blur, off_variance)
-    gains = 0.5 * (number * np.log(edges.var() + blur) - rest * np.log(off_variance) - lines * np.log(on_variance))
-    return np.where(mean_on > mean_off, gains, 0.0)
+    on, on_squares = (np.bincount(phases, np.tile(each, len(blocks)), len(lines)) for each in (edges, squares))
+    return gains(len(edges), lines, (edges.sum(), squares.sum()), (on, on_squares), edges.max())
+
+
+def gains(number: int, lines: Any, whole: tuple[Any, Any], on: tuple[Any, Any], highest: Any) -> NDArray[Any]:
+    """How much likelier edges are as two normal distributions, on lines and off them, than as one: log likelihoods, 0 or more.
+
+    Of `number` edges, `highest` at most, `lines` lie on lines. `whole`, `on`: the sums of all edges and of those on lines, and
+    of their squares. Any shapes that broadcast.
+    """
+    rest = number - lines
+    mean_on, mean_off = on[0] / np.maximum(lines, 1), (whole[0] - on[0]) / rest
+    blur = 1e-4 + (0.1 * highest) ** 2  # a variance: the traces of a JPEG's blocks are no reason to split a cell
+    variance = np.maximum(whole[1] / number - (whole[0] / number) ** 2, 0) + blur
+    off_variance = np.maximum((whole[1] - on[1]) / rest - mean_off**2, 0) + blur
+    on_variance = np.maximum(on[1] / np.maximum(lines, 1) - mean_on**2 + blur, off_variance)
+    found = 0.5 * (number * np.log(variance) - rest * np.log(off_variance) - lines * np.log(on_variance))
+    return np.where(mean_on > mean_off, found, 0.0)
 
 
 def _is_mosaic(axes: list[NDArray[np.float64]], block: int, phases: list[int], gain: float) -> bool:

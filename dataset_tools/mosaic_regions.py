@@ -1,0 +1,272 @@
+"""The mosaicked regions of a photo, found in its pixels: cells of one grid, even inside, that stand off from their neighbours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_tools.mosaic_grid import LEAST_BLOCK, Grid
+from dataset_tools.mosaic_windows import Edges, Floats, Window, edges_of, grid_of, windows_with_grids
+
+Cells = NDArray[np.bool_]  # (R, C), of a grid
+
+STEEP = 8  # grey levels: an edge counts so much at most
+LEAST_CELLS = 9  # that show the mosaic beyond doubt
+LEAST_AREA = 600  # pixels of them
+STRENGTH = 2.0  # grey levels by which the cells of a mosaic stand off from each other, at least
+LIFT = 6.5  # how many times that is what there is within them; in the blocks of a JPEG hardly more than 5
+TRIES = 3  # to find a region of a grid
+MOST = 16  # regions of a photo
+NEARLY = 0.93  # of its box: a rectangle, of whose corners some were not told
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A mosaic in a photo."""
+
+    grid: Grid  # on the pixels of the photo
+    box: tuple[int, int, int, int]  # top, left, bottom, right, pixels
+    mask: NDArray[np.bool_]  # where in the box it lies, (bottom - top, right - left)
+
+
+class _Lattice(NamedTuple):
+    """What the whole cells of a grid show. Edges in grey levels; (R, C) float32."""
+
+    ys: NDArray[np.intp]  # (R + 1,) the first row of each, and of the one after
+    xs: NDArray[np.intp]  # (C + 1,)
+    borders: Floats  # the mean edge at the four borders
+    fewer: Floats  # as `borders` without the strongest: a cell beside a mosaic has one strong border, too
+    within: Floats  # the mean edge inside
+    told: Floats  # -1.5 to 1.5: how much this tells for a mosaic, or against
+
+    def around(self, members: Cells) -> tuple[int, int, int, int]:
+        """The top, left, bottom and right of all `members`, pixels."""
+        (first, last), (left, right) = _extent(members.any(1)), _extent(members.any(0))
+        return int(self.ys[first]), int(self.xs[left]), int(self.ys[last]), int(self.xs[right])
+
+
+def find_regions(rgb: NDArray[np.uint8]) -> list[Region]:
+    """The mosaics of uint8 (H, W, 3) sRGB with blocks of 4 to 128 pixels, after a JPEG of quality 75 too; the surest first.
+
+    A part that is as even as the photo around it, as in deep shadow, cannot be told; it is taken along where the rest lies about
+    it. bench/find_mosaic.py shows how often regions are found, and how often there is none where one is found.
+    """
+    if min(rgb.shape[:2]) < 3 * LEAST_BLOCK:
+        return []
+    photo = _Photo(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+    found: list[Region] = []
+    in_vain = Counter[Grid]()
+    for window in windows_with_grids(photo.rows, photo.columns):
+        if in_vain[window.grid] == TRIES or photo.is_taken(window) or any(_is_left_over(window, each) for each in found):
+            continue
+        region = _grown(photo, window)
+        if region is None:
+            in_vain[window.grid] += 1
+            continue
+        found.append(region)
+        photo.take(region)
+        if len(found) == MOST:
+            break
+    return found
+
+
+class _Photo:
+    """The edges of uint8 (H, W), above each pixel and to its left, and what of it is a region already."""
+
+    def __init__(self, grey: NDArray[np.uint8]):
+        self.grey = grey
+        self.rows, self.columns = edges_of(grey), np.ascontiguousarray(edges_of(cv2.transpose(grey)).T)
+        self.taken = np.zeros_like(grey)
+        self._lattices: dict[Grid, _Lattice | None] = {}
+
+    def lattice(self, grid: Grid) -> _Lattice | None:
+        if grid not in self._lattices:
+            self._lattices[grid] = _lattice(self.rows, self.columns, grid, self.taken)
+        return self._lattices[grid]
+
+    def is_taken(self, window: Window) -> bool:
+        return bool(self.taken[window.top + window.side // 2, window.left + window.side // 2])
+
+    def take(self, region: Region) -> None:
+        top, left, bottom, right = region.box
+        self.taken[top:bottom, left:right] |= region.mask
+        reach = 2 * region.grid.block
+        near = slice(max(0, top - reach), bottom + reach), slice(max(0, left - reach), right + reach)
+        self.taken[near] = cv2.dilate(self.taken[near], np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+        self._lattices.clear()
+
+
+def _is_left_over(window: Window, region: Region) -> bool:
+    """Whether a window close to a region has a multiple or a part of its grid: that is the region's own, seen once more."""
+    one, other = region.grid, window.grid
+    small = min(one.block, other.block)
+    if one.block == other.block or max(one.block, other.block) % small:
+        return False
+    if (one.phase_y - other.phase_y) % small or (one.phase_x - other.phase_x) % small:
+        return False
+    top, left, bottom, right = region.box
+    down, across, reach = window.top + window.side, window.left + window.side, 2 * one.block
+    return window.top < bottom + reach and down > top - reach and window.left < right + reach and across > left - reach
+
+
+def _grown(photo: _Photo, window: Window) -> Region | None:
+    """The region that `window` shows a part of; None where it is no mosaic after all."""
+    grid = window.grid
+    seen = _seen(photo, grid, (window.top, window.left, window.top + window.side, window.left + window.side))
+    if seen is None:
+        return None
+    top, left, bottom, right = box = seen[0].around(seen[1])
+    better = grid_of(photo.rows[top:bottom, left:right], photo.columns[top:bottom, left:right], top, left)
+    if better and better != grid and (better.block % grid.block == 0 or grid.block % better.block == 0):
+        grid, seen = better, _seen(photo, better, box)  # the window may have shown every other line
+    if seen is None:
+        return None
+    lattice, members = seen
+    if not _is_mosaic(lattice, members, grid.block):
+        return None
+    mask = _mask(photo.grey, lattice, members)
+    (top, bottom), (left, right) = _extent(mask.any(1)), _extent(mask.any(0))
+    mask = mask[top:bottom, left:right]
+    return Region(grid, (top, left, bottom, right), np.ones_like(mask) if mask.mean() > NEARLY else mask)
+
+
+def _seen(photo: _Photo, grid: Grid, seed: tuple[int, int, int, int]) -> tuple[_Lattice, Cells] | None:
+    lattice = photo.lattice(grid)
+    members = _members(lattice, seed) if lattice else None
+    return (lattice, members) if lattice and members is not None else None
+
+
+def _extent(some: Any) -> list[int]:
+    """The first place that is true, and the one after the last."""
+    places = np.flatnonzero(some)
+    return [int(places[0]), int(places[-1]) + 1]
+
+
+def _lattice(rows: Edges, columns: Edges, grid: Grid, taken: NDArray[np.uint8]) -> _Lattice | None:
+    ys = np.arange(grid.phase_y, rows.shape[0] + 1, grid.block)
+    xs = np.arange(grid.phase_x, rows.shape[1] + 1, grid.block)
+    if len(ys) < 3 or len(xs) < 3:
+        return None
+    (above, between_y), (before, between_x) = _lines(rows, ys, xs), _lines(columns.T, xs, ys)
+    four = np.stack([above[:-1], above[1:], before.T[:, :-1], before.T[:, 1:]])
+    borders = four.mean(0)
+    within = (between_y + between_x.T) / np.float32(2 * grid.block * (grid.block - 1))
+    idle = 0.3 if grid.block == 8 else 0.15  # grey levels that say nothing; 8 is what a JPEG has
+    energy = borders + within
+    told = np.clip(np.log((borders + 0.1) / (within + idle)) - np.log(2), -1.5, 1.5) * energy / (energy + 1)
+    told[taken[np.ix_((ys[:-1] + ys[1:]) // 2, (xs[:-1] + xs[1:]) // 2)] > 0] = -2
+    return _Lattice(ys, xs, borders, (four.sum(0) - four.max(0)) / 3, within, told.astype(np.float32))
+
+
+def _lines(edges: Edges, ys: NDArray[np.intp], xs: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Of the edges between rows: the mean on each line along each cell, (R + 1, C), and the sum between its lines, (R, C)."""
+    block = int(ys[1] - ys[0])
+    part = cv2.min(np.ascontiguousarray(edges[:, xs[0] : xs[-1]]), STEEP)
+    sums = np.add.reduceat(part, np.arange(0, part.shape[1], block), axis=1, dtype=np.int32)  # (H, C)
+    lines = ys[ys < len(sums)]  # the last one may be the border of the photo
+    on = np.zeros((len(ys), sums.shape[1]), np.float32)
+    on[: len(lines)] = sums[lines] / block
+    sums[lines] = 0
+    between = np.add.reduceat(sums[ys[0] : ys[-1]], np.arange(0, ys[-1] - ys[0], block), axis=0)
+    return on, between.astype(np.float32)
+
+
+def _members(lattice: _Lattice, seed: tuple[int, int, int, int]) -> Cells | None:
+    """The cells of the mosaic that shows in `seed` (top, left, bottom, right); those that tell nothing are taken along."""
+    told = lattice.told
+    middle_y, middle_x = (lattice.ys[:-1] + lattice.ys[1:]) // 2, (lattice.xs[:-1] + lattice.xs[1:]) // 2
+    inside = np.outer((middle_y > seed[0]) & (middle_y < seed[2]), (middle_x > seed[1]) & (middle_x < seed[3]))
+    smooth = cv2.GaussianBlur(told, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
+    some = (smooth > 0.1) & (told > -0.3)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(some.astype(np.uint8), connectivity=4)
+    within = np.bincount(labels[inside & some], told[inside & some], count)
+    if inside.sum() < 4 or count < 2 or within[1:].max() <= 0:
+        return None
+    chosen = 1 + int(within[1:].argmax())
+    members = labels == chosen
+    if lattice.borders[members].mean() < 0.5 * max(STRENGTH, LIFT * lattice.within[members].mean()):
+        return None  # hopeless, whatever it is joined with
+    for_it = np.bincount(labels.ravel(), np.maximum(told, 0).ravel(), count)
+    others = [
+        label for label in np.argsort(-for_it)[:30]
+        if label not in (0, chosen) and for_it[label] > 1 and stats[label, cv2.CC_STAT_AREA] >= 4
+    ]  # fmt: skip
+    while joined := next((label for label in others if _belong_together(members, labels == label, told)), None):
+        members |= labels == joined
+        others.remove(joined)
+    return _without_rim(members, lattice)
+
+
+def _belong_together(one: Cells, other: Cells, told: Floats) -> bool:
+    """Whether what lies between two parts is no larger than they are, and does not tell against a mosaic."""
+    both = one | other
+    ys, xs = np.nonzero(both)
+    hull = np.zeros(both.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.stack([xs, ys], 1).astype(np.int32)), 1)
+    between = (hull > 0) & ~both
+    return bool(between.sum() <= 0.6 * hull.sum() and told[between].sum() >= -0.06 * between.sum())
+
+
+def _without_rim(members: Cells, lattice: _Lattice) -> Cells | None:
+    """Less those cells at the edge that are the photo's."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    for _ in range(2):
+        core = cv2.erode(members.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+        usual = np.median(lattice.within[core if core.any() else members])
+        uneven = lattice.within > 2.5 * usual + 0.1
+        out = members & ~core & (uneven | (lattice.fewer + 0.1 < 1.2 * (lattice.within + 0.15)))
+        if not out.any():
+            break
+        members = members & ~out
+        if members.sum() < 4:
+            return None
+    return members
+
+
+def _is_mosaic(lattice: _Lattice, members: Cells, block: int) -> bool:
+    sure = members & (lattice.told > 0) & (lattice.borders > 0.4)
+    if sure.sum() < LEAST_CELLS or sure.sum() * block**2 < LEAST_AREA or min(members.any(1).sum(), members.any(0).sum()) < 2:
+        return False
+    strength, within = lattice.borders[members].mean(), lattice.within[members].mean()
+    far = cv2.dilate(members.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+    alike = far & (lattice.borders > 1.5 * lattice.within)
+    around = np.median(lattice.borders[alike]) if alike.sum() > 0.25 * far.sum() > 5 else 0  # the grid of a JPEG goes on there
+    return bool(strength >= max(STRENGTH, 2.2 * around) and strength >= LIFT * (within + 0.15))
+
+
+def _mask(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> NDArray[np.bool_]:
+    """(H, W): the convex hull of the cells, and what the edge of the mosaic left of the cells beside them."""
+    at_y, at_x = np.nonzero(members)
+    corners = [np.stack([x, y], 1) for y in (lattice.ys[at_y], lattice.ys[at_y + 1] - 1)
+               for x in (lattice.xs[at_x], lattice.xs[at_x + 1] - 1)]  # fmt: skip
+    mask = np.zeros(grey.shape, np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.concatenate(corners).astype(np.int32)), 1)
+    limit = 2.5 * float(lattice.within[members].mean()) + 0.6
+    padded = np.pad(members, 1)
+    for cells, ys, xs, image, area in (
+        (padded, lattice.ys, lattice.xs, grey, mask), (padded.T, lattice.xs, lattice.ys, grey.T, mask.T),
+    ):  # fmt: skip
+        block = int(ys[1] - ys[0])
+        for row, column in np.argwhere(cells[1:-1, 1:-1]):
+            top, bottom, across = ys[row], ys[row + 1], slice(xs[column], xs[column + 1])
+            if not cells[row, column + 1]:
+                area[top - _even(image[max(top - block, 0) : top, across][::-1], limit) : top, across] = 1
+            if not cells[row + 2, column + 1]:
+                area[bottom : bottom + _even(image[bottom : bottom + block, across], limit), across] = 1
+    return mask > 0
+
+
+def _even(strip: NDArray[np.uint8], limit: float) -> int:
+    """How many of the first rows of (n, width) are of one value up to `limit` grey levels; 0 where it is but one."""
+    if len(strip) < 2:
+        return 0
+    levels = strip.astype(np.float32)
+    along, between = np.abs(np.diff(levels, axis=1)).mean(1), np.abs(np.diff(levels, axis=0)).mean(1)
+    uneven = np.flatnonzero((along > limit) | np.concatenate([[False], between > limit]))
+    rows = int(uneven[0]) if len(uneven) else len(strip)
+    return rows if rows > 1 else 0
