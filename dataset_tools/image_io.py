@@ -34,7 +34,7 @@ from dataset_tools import errors, files
 from dataset_tools.image_formats import HEAD_BYTES, SUFFIXES, heif_pixels, png_chunks, reaches_its_end, sniff
 
 __all__ = ["HEAD_BYTES", "MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "Photo", "PhotoInfo", "decode", "encode",
-           "encode_jpeg", "encode_png", "read", "sniff", "write", "write_animation"]  # fmt: skip
+           "encode_jpeg", "encode_png", "from_srgb", "read", "sniff", "write", "write_animation"]  # fmt: skip
 
 MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**30
@@ -340,6 +340,29 @@ def _to_srgb(samples: NDArray[Any], mode: str, icc: bytes | None) -> NDArray[Any
         return np.ascontiguousarray(samples)
     image = Image.frombytes(mode, samples.shape[1::-1], samples.tobytes())
     return np.asarray(transform.apply(image) if transform else image.convert("RGB"))
+
+
+def from_srgb(rgb8: NDArray[np.uint8], info: PhotoInfo) -> NDArray[Any]:
+    """(H, W, 3) uint8 sRGB as samples of a photo with `info`, without alpha: (H, W) or (H, W, C), in its depth and colour space.
+
+    The way back from `Photo.rgb8`, as near as 8 bits and the photo's colour space can be.
+    """
+    mode = info.mode.removesuffix("A")
+    transform = _to_profile(info.icc, mode) if info.icc and _profile(info.icc, mode)[0] else None
+    image = Image.fromarray(np.ascontiguousarray(rgb8))
+    samples = np.asarray(transform.apply(image) if transform else image.convert(mode))
+    if mode == "L" and samples.ndim == 3:  # of a grey photo with an RGB profile
+        samples = np.asarray(Image.fromarray(samples).convert("L"))
+    return samples if info.depth == 8 else samples.astype(np.uint16) * 257
+
+
+@lru_cache(maxsize=16)
+def _to_profile(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    """From sRGB to a profile that `_profile` can use."""
+    target = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    space = target.profile.xcolor_space.strip().replace("GRAY", "L")
+    relative, compensate = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    return ImageCms.buildTransform(ImageCms.createProfile("sRGB"), target, "RGB", space, relative, compensate)
 
 
 def _whole(data: bytes, format: str, name: str) -> bool:
