@@ -47,7 +47,7 @@ _READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 
 @dataclass(frozen=True)
 class PhotoInfo:
-    """What a file says about its picture. `exif`, `icc` and `quantization` are as the file holds them."""
+    """What a file says about its picture. `exif`, `icc`, `xmp` and `quantization` are as the file holds them."""
 
     format: str  # JPEG PNG WEBP TIFF BMP GIF AVIF HEIF
     width: int  # of the upright picture at full size, whatever the scale it was read at
@@ -57,6 +57,7 @@ class PhotoInfo:
     orientation: int  # the EXIF orientation, 1-8, that has been applied
     exif: bytes | None  # None for TIFF, whose own directory holds it
     icc: bytes | None
+    xmp: bytes | None
     quantization: dict[int, list[int]] | None  # of a JPEG
     scale: int  # 1, 2, 4 or 8: pixels of the file, along a side, in each pixel that was read
     notes: tuple[str, ...]  # what a person should know about how it was read
@@ -157,6 +158,7 @@ def decode(data: bytes, name: str, scale: int | Callable[[int, int], int] = 1) -
 
 def _decode(data: bytes, format: str, name: str, wanted: int | Callable[[int, int], int]) -> Photo:
     image = Image.open(io.BytesIO(data), formats=[format])  # the header; no pixel memory yet
+    xmp = image.info.pop("xmp", None)  # Pillow would turn a TIFF by it
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise errors.TooLarge(f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS} that are read")
@@ -196,7 +198,8 @@ def _decode(data: bytes, format: str, name: str, wanted: int | Callable[[int, in
     samples.setflags(write=False)
     exif, depth = image.info.get("exif") or None, 16 if deep else 8
     return Photo(
-        samples, PhotoInfo(format, width, height, mode, depth, orientation, exif, icc or None, quantization, scale, tuple(notes))
+        samples,
+        PhotoInfo(format, width, height, mode, depth, orientation, exif, icc or None, xmp, quantization, scale, tuple(notes)),
     )
 
 
@@ -217,8 +220,7 @@ def _made_up(data: bytes, mode: str, size: tuple[int, int]) -> bool:
 
 
 def _orientation(image: Image.Image, tags: Any, notes: list[str]) -> int:
-    """The EXIF orientation, 1-8. Not that of XMP, which few programs follow: Pillow would turn a TIFF by it."""
-    image.info.pop("xmp", None)
+    """The EXIF orientation, 1-8. Not that of XMP, which few programs follow."""
     exif = Image.Exif()
     try:
         exif.load(image.info.get("exif") or b"")

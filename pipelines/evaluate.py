@@ -18,10 +18,10 @@ from dataset_tools.manifest import Dataset, PairRow, open_dataset
 from dataset_tools.metrics import BASELINES, METRICS
 from dataset_tools.pairs import split as split_pair
 from pipelines.engines import OnnxEngine, open_engine
+from pipelines.mark import STATEMENT
 from pipelines.restore import (
     BATCH,
     DEFAULT_METRICS,
-    STATEMENT,
     Figures,
     Rgb,
     Shown,

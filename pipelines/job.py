@@ -18,8 +18,9 @@ from dataset_tools.pairs import DIRECTIONS
 from pipelines import report as reports
 from pipelines.engines import OnnxEngine, open_engine, resolve_model
 from pipelines.evaluate import SHEET_ROWS, evenly, split_pairs
+from pipelines.mark import mark
 from pipelines.report import RestoreReport
-from pipelines.restore import BATCH, Item, Loaded, Row, Shown, Target, finish, is_resized, load, mark, metric_names, restore_crops
+from pipelines.restore import BATCH, Item, Loaded, Row, Shown, Target, finish, is_resized, load, metric_names, restore_crops
 
 INPUT_KINDS = ("photo", "crop", "pair")
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",

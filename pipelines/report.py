@@ -16,7 +16,8 @@ from dataset_tools.errors import OutputError
 from dataset_tools.html import Markup, element
 from dataset_tools.metrics import METRICS
 from pipelines.evaluate import comparison_sheet, csv_text, figures_table, flatten, means, metric_title
-from pipelines.restore import STATEMENT, Figures, Row, Shown, is_marked
+from pipelines.mark import STATEMENT, is_marked
+from pipelines.restore import Figures, Row, Shown
 
 FORMAT, FORMAT_VERSION = "photomend restore report", 1
 FILES = ("report.json", "report.csv", "failures.csv", "sheet.png", "report.html")  # names that no photo may take

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import importlib.metadata
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from xml.sax.saxutils import escape
 
 import cv2
 import numpy as np
@@ -30,27 +28,6 @@ SHOWN = 512  # pixels a side of a picture that waits for a sheet
 BATCH = 8  # crops that an engine gets at once
 DEFAULT_METRICS = ("psnr", "ssim", "l1")
 COLOUR_METRICS = ("delta_e", "colourfulness")  # added where colour was taken away
-
-
-STATEMENT = "Restored by a model: what it shows is a plausible invention, not a record of what was there, and not evidence."
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-
-_PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about=""
-    xmlns:dc="http://purl.org/dc/elements/1.1/"
-    xmlns:xmp="http://ns.adobe.com/xap/1.0/"
-    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
-   <Iptc4xmpExt:DigitalSourceType>{source_type}</Iptc4xmpExt:DigitalSourceType>
-   <Iptc4xmpExt:AISystemUsed>{model}</Iptc4xmpExt:AISystemUsed>
-   <Iptc4xmpExt:AISystemVersionUsed>sha256:{sha256}</Iptc4xmpExt:AISystemVersionUsed>
-   <xmp:CreatorTool>{tool}</xmp:CreatorTool>
-   <dc:description><rdf:Alt><rdf:li xml:lang="x-default">{statement}</rdf:li></rdf:Alt></dc:description>
-  </rdf:Description>
- </rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="r"?>"""
 
 
 @dataclass(frozen=True)
@@ -243,16 +220,3 @@ def failed(item: Item, error: PhotomendError) -> Row:
     reason = error.reason if isinstance(error, PhotoError) else reasons.get(type(error), "failed")
     message = str(error).replace(str(item.path), item.source)  # where the photos lie is nobody's business who reads the report
     return Row(item.source, None, "failed", reason, message if item.source in message else f"{item.source}: {message}")
-
-
-def mark(model: str, sha256: str) -> bytes:
-    """The XMP packet of a restored file: what kind of content it is (IPTC Photo Metadata 2025.1) and which model made it."""
-    tool = f"photomend {importlib.metadata.version('photomend')}"
-    model = "".join(letter if letter.isprintable() else "?" for letter in model)
-    told = {"source_type": SOURCE_TYPE, "model": model, "sha256": sha256, "tool": tool, "statement": STATEMENT}
-    return _PACKET.format(**{name: escape(value) for name, value in told.items()}).encode("utf-8")
-
-
-def is_marked(data: bytes) -> bool:
-    """True where a file with the bytes `data` carries the mark of photomend."""
-    return SOURCE_TYPE.encode() in data and b"<xmp:CreatorTool>photomend " in data

@@ -16,7 +16,7 @@ from dataset_tools import build, image_io, manifest, pairs, staging
 from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
 from pipelines import restore_photos
 from pipelines.job import find, name_outputs
-from pipelines.restore import SOURCE_TYPE, is_marked
+from pipelines.mark import SOURCE_TYPE, is_marked
 from tests.conftest import textured
 from tests.test_pipelines_engines import write_model
 

@@ -13,8 +13,9 @@ import pytest
 from dataset_tools import image_io
 from dataset_tools.errors import OutputError
 from pipelines import report as reports
+from pipelines.mark import STATEMENT, mark
 from pipelines.report import RestoreReport, begin, check_file, check_folder, is_ours, thumbnails, write
-from pipelines.restore import STATEMENT, Row, Shown, mark
+from pipelines.restore import Row, Shown
 from tests.conftest import textured
 from tests.test_html import Reader
 

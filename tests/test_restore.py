@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from dataset_tools import degradations, image_io, pairs
 from dataset_tools.errors import OutputError
+from pipelines.mark import mark
 from pipelines.restore import (
     BATCH,
-    SOURCE_TYPE,
-    STATEMENT,
     Item,
     Loaded,
     Row,
     Target,
     finish,
-    is_marked,
     is_resized,
     load,
-    mark,
     measure_pair,
     metric_names,
     pair_images,
@@ -87,28 +83,6 @@ def test_crops_of_different_sizes_go_through_together_in_order() -> None:
     assert [image[0, 0, 0] for image in restored] == [255 - index * 9 for index in range(BATCH + 3)]
     assert [image.shape for image in restored] == [crop.shape for crop in crops]
     assert restore_crops(engine, []) == []
-
-
-def test_the_mark_is_xml_that_tells_what_the_content_is() -> None:
-    packet = mark("<faces> & \x00\udcff", "ab" * 32)
-    root = ElementTree.fromstring(packet)
-    told = {element.tag.rpartition("}")[2]: element.text for element in root.iter() if element.text and element.text.strip()}
-    assert told["DigitalSourceType"] == "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-    assert told["DigitalSourceType"] == SOURCE_TYPE
-    assert told["CreatorTool"].startswith("photomend 0.")
-    assert told["AISystemUsed"] == "<faces> & ??"
-    assert told["AISystemVersionUsed"] == "sha256:" + "ab" * 32
-    assert told["li"] == STATEMENT
-    assert "plausible invention" in STATEMENT
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_every_written_format_carries_the_mark(format: str) -> None:
-    packet = mark("faces", "0" * 64)
-    data = image_io.encode(textured(3), format, packet)
-    assert packet in data
-    assert is_marked(data)
-    assert not is_marked(image_io.encode(textured(3), format))
 
 
 def make_pair(path: Path) -> tuple[np.ndarray, np.ndarray, list[dict]]:

@@ -1,0 +1,84 @@
+"""The mark of a restored file, alone and beside what the photo's own packet said."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from dataset_tools import image_io
+from pipelines.mark import MOST_BYTES, SOURCE_TYPE, STATEMENT, is_marked, mark
+from tests.conftest import textured
+
+BEFORE = b"""<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 7.0">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+    xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/" xmp:CreatorTool="Lightroom" xmp:Rating="5" crs:Exposure="+0.35">
+   <dc:subject><rdf:Bag><rdf:li>Oma &amp; Opa</rdf:li></rdf:Bag></dc:subject>
+   <dc:description><rdf:Alt><rdf:li xml:lang="x-default">At the lake, 1962</rdf:li></rdf:Alt></dc:description>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>"""
+
+
+def test_the_mark_is_xml_that_tells_what_the_content_is() -> None:
+    packet = mark("<faces> & \x00\udcff", "ab" * 32)
+    root = ElementTree.fromstring(packet)
+    told = {element.tag.rpartition("}")[2]: element.text for element in root.iter() if element.text and element.text.strip()}
+    assert told["DigitalSourceType"] == "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+    assert told["DigitalSourceType"] == SOURCE_TYPE
+    assert told["CreatorTool"].startswith("photomend 0.")
+    assert told["AISystemUsed"] == "<faces> & ??"
+    assert told["AISystemVersionUsed"] == "sha256:" + "ab" * 32
+    assert told["li"] == STATEMENT
+    assert "plausible invention" in STATEMENT
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_written_format_carries_the_mark(format: str) -> None:
+    packet = mark("faces", "0" * 64)
+    data = image_io.encode(textured(3), format, packet)
+    assert packet in data
+    assert is_marked(data)
+    assert not is_marked(image_io.encode(textured(3), format))
+
+
+def test_what_the_photo_said_of_itself_stays_beside_the_mark() -> None:
+    packet = mark("faces", "ab" * 32, BEFORE)
+    text = packet.decode()
+    for kept in ('Rating="5"', 'Exposure="+0.35"', "Oma &amp; Opa", "At the lake, 1962"):
+        assert text.count(kept) == 1
+    assert "Lightroom" not in text
+    assert text.count("CreatorTool") == 2  # begin and end of one element
+    assert f"<photoshop:Instructions>{STATEMENT}</photoshop:Instructions>" in text
+    assert text.count("dc:description>") == 2
+    assert is_marked(packet)
+    ElementTree.fromstring(packet)
+
+
+def test_a_file_that_is_restored_twice_carries_one_mark() -> None:
+    twice = mark("second", "cd" * 32, mark("first", "ab" * 32))
+    text = twice.decode()
+    assert "first" not in text
+    assert text.count(SOURCE_TYPE) == text.count(STATEMENT) == 1
+    thrice = mark("second", "cd" * 32, mark("second", "cd" * 32, BEFORE)).decode()
+    assert thrice.count(STATEMENT) == thrice.count("At the lake, 1962") == 1
+
+
+@pytest.mark.parametrize("before", [
+    b"", b"<not xml", b"\xff\xfe\x00", b"<x/>", BEFORE[:300], BEFORE * 2,
+    b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><x>&b;</x>',
+    b"<x>" + b"y" * MOST_BYTES + b"</x>", BEFORE.replace(b"At the lake", b"z" * (MOST_BYTES - 900)),
+    b'<?xml version="1.0" encoding="klingon"?><x/>',
+])  # fmt: skip
+def test_a_packet_that_cannot_be_kept_leaves_the_mark_alone(before: bytes) -> None:
+    assert mark("faces", "ab" * 32, before) == mark("faces", "ab" * 32)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_packet_of_a_photo_is_read(format: str) -> None:
+    data = image_io.encode(textured(3), format, BEFORE)
+    assert image_io.decode(data, "photo").info.xmp == BEFORE
+    assert image_io.decode(image_io.encode(textured(3), format), "photo").info.xmp is None
