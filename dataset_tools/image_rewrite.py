@@ -44,6 +44,8 @@ _XMP = b"XML:com.adobe.xmp"
 
 @dataclass(frozen=True)
 class Rewritten:
+    """A file, and what of the photo it could not keep."""
+
     data: bytes
     notes: tuple[str, ...]  # what a person should know
 
