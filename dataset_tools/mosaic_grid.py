@@ -34,8 +34,8 @@ def cell_means(rgb: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
 
     A cell that the border cuts takes the mean of what is there. Exact: integers only, for any block, phase and size.
     """
-    tops, heights = _cells(rgb.shape[0], grid.block, grid.phase_y)
-    lefts, widths = _cells(rgb.shape[1], grid.block, grid.phase_x)
+    tops, heights = cells_of(rgb.shape[0], grid.block, grid.phase_y)
+    lefts, widths = cells_of(rgb.shape[1], grid.block, grid.phase_x)
     depth = cv2.CV_32S if rgb.shape[0] * rgb.shape[1] < 1 << 23 else cv2.CV_64F  # both exact: sums below 2^31, below 2^53
     integral = cv2.integral(rgb, sdepth=depth)[np.append(tops, rgb.shape[0])][:, np.append(lefts, rgb.shape[1])]
     sums = (integral[1:, 1:] - integral[:-1, 1:] - integral[1:, :-1] + integral[:-1, :-1]).astype(np.int64)  # (rows, cols, 3)
@@ -46,8 +46,8 @@ def cell_means(rgb: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
 
 def paint(means: NDArray[np.uint8], grid: Grid, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Every cell filled with its mean: uint8 (rows, cols, 3) as from `cell_means` gives uint8 (*shape, 3); shape is (H, W)."""
-    _, heights = _cells(shape[0], grid.block, grid.phase_y)
-    _, widths = _cells(shape[1], grid.block, grid.phase_x)
+    _, heights = cells_of(shape[0], grid.block, grid.phase_y)
+    _, widths = cells_of(shape[1], grid.block, grid.phase_x)
     return np.repeat(np.repeat(means, widths, axis=1), heights, axis=0)
 
 
@@ -89,7 +89,7 @@ def prior_through(rgb: NDArray[np.uint8], grid: Grid, onto: NDArray[np.float64])
 
 
 @lru_cache(maxsize=256)
-def _cells(length: int, block: int, phase: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def cells_of(length: int, block: int, phase: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where the cells along one axis start, and how many pixels each has. Not to be written to: the cache keeps them."""
     starts = np.arange(phase, length, block, dtype=np.intp)
     if phase:
