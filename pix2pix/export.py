@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from dataset_tools.errors import ModelFileError, UsageError
 from pix2pix import model_file
 from pix2pix.backend import keras
-from pix2pix.layers import chroma_matrix, luma_weights
 from pix2pix.networks import build_generator, weights_by_path
+from pix2pix.pixels import LUMA, chroma_matrix
 from pix2pix.spec import Spec
 
 TOLERANCE = 1e-3  # on [-1, 1]: an eighth of a grey level
@@ -184,7 +184,7 @@ def _depth_to_space(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
 
 
 def _luminance(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
-    kernel = nodes.constant(np.tile(luma_weights(), (3, 1))[:, :, None, None], f"{layer.name}/kernel")  # (3, 3, 1, 1)
+    kernel = nodes.constant(np.tile(LUMA, (3, 1))[:, :, None, None], f"{layer.name}/kernel")  # (3, 3, 1, 1)
     return nodes.add("Conv", [*inputs, kernel], layer.name, kernel_shape=[1, 1])
 
 

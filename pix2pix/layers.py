@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from pix2pix.backend import layers, ops
+from pix2pix.pixels import LUMA, chroma_matrix
 
 # Rows of a 5-tap kernel of stride 2 as sums of the 4 taps that follow a doubling: w3, w2+w3, w1+w2, w0+w1, w0.
 _SPREAD = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], np.float32)
 _LARGE = 16  # pixels a side of an input from which the summed kernel pays for itself
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as the degradation `grayscale` weighs
 
 
 class DoubledConv2D(layers.Layer):  # type: ignore[misc]  # keras is not typed
@@ -95,7 +95,7 @@ class Luminance(layers.Layer):  # type: ignore[misc]
 
     def call(self, x: Any) -> Any:
         """(N, H, W, 3) -> (N, H, W, 3)."""
-        luma = ops.sum(x * ops.convert_to_tensor(_LUMA, dtype=self.compute_dtype), axis=-1, keepdims=True)
+        luma = ops.sum(x * ops.convert_to_tensor(LUMA, dtype=self.compute_dtype), axis=-1, keepdims=True)
         return ops.repeat(luma, 3, axis=-1)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -125,15 +125,3 @@ class Clip(layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """As its input."""
         return shape
-
-
-def luma_weights() -> np.ndarray:
-    """(3,) float32: the weights of R, G and B in Y."""
-    return _LUMA
-
-
-def chroma_matrix() -> np.ndarray:
-    """(2, 3) float32: Cb and Cr -> R, G, B, so that Y of what it gives is 0."""
-    red, green, blue = _LUMA.astype(np.float64)
-    cb, cr = 2 * (1 - blue), 2 * (1 - red)
-    return np.array([[0, -cb * blue / green, cb], [cr, -cr * red / green, 0]], np.float32)

@@ -1,4 +1,4 @@
-"""THE value range: uint8 0..255 <-> float32 [-1, 1], both directions side by side."""
+"""THE value range, uint8 0..255 <-> float32 [-1, 1], both directions side by side; and luminance and chroma in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G, B: ITU-R BT.601, as the degradation `grayscale` weighs
 
 
 def to_float(rgb8: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -23,3 +25,10 @@ def to_uint8(x: NDArray[Any]) -> NDArray[np.uint8]:
     """
     levels: NDArray[np.uint8] = np.rint(np.clip((x.astype(np.float32) + 1) * 127.5, 0, 255)).astype(np.uint8)
     return levels
+
+
+def chroma_matrix() -> NDArray[np.float32]:
+    """(2, 3): Cb and Cr of BT.601 -> R, G, B, so that Y of what it gives is 0."""
+    red, green, blue = LUMA.astype(np.float64)
+    cb, cr = 2 * (1 - blue), 2 * (1 - red)
+    return np.array([[0, -cb * blue / green, cb], [cr, -cr * red / green, 0]], np.float32)
