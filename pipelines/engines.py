@@ -28,7 +28,8 @@ class OnnxEngine:
         name: of the run folder, or of the file without its suffix.
         sha256: of the file.
         card: the metadata that it carries.
-        size: S, pixels along each side of what it restores.
+        size: S, pixels along each side of the images it was trained on.
+        any_size: whether it takes others, height and width multiples of the card's stride.
 
     Raises:
         ModelFileError: not a model file of photomend, not whole, or one that this version cannot run.
@@ -43,21 +44,29 @@ class OnnxEngine:
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._path = path
         self._session = _session(data, path)
+        self.any_size = all(isinstance(side, str) for side in self._session.get_inputs()[0].shape[2:])  # a name: any
         self._try()
 
-    def restore(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(N, S, S, 3) uint8 sRGB -> the same shape, restored. Raises ModelFileError where the graph cannot do it."""
+    def restore(self, batch: NDArray[np.uint8], known: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """(N, H, W, 3) uint8 sRGB -> the same shape, restored. H = W = `size`, unless it takes any.
+
+        known: the priors, alike, for a model that starts from one; None: as the pixels tell.
+
+        Raises:
+            ModelFileError: the graph cannot do it.
+        """
         image = _channels_first(batch)
         given = {model_file.INPUT: image}
         if self.card["prior"]:
-            given[model_file.PRIOR] = _channels_first(np.stack([priors.estimated(each) for each in batch]))
+            known = np.stack([priors.estimated(each) for each in batch]) if known is None else known
+            given[model_file.PRIOR] = _channels_first(known)
         try:
             (restored,) = self._session.run([model_file.OUTPUT], given)
         except Exception as error:  # ONNX Runtime's exceptions have no common base but this one
             raise ModelFileError(f"{_shown(self._path)} cannot restore {image.shape}: {_first_line(error)}") from error
         if restored.shape != image.shape:
             raise ModelFileError(f"{_shown(self._path)} makes {restored.shape} of {image.shape}, which restores nothing")
-        return to_uint8(restored.transpose(0, 2, 3, 1))  # (N, S, S, 3) uint8
+        return to_uint8(restored.transpose(0, 2, 3, 1))  # (N, H, W, 3) uint8
 
     def _try(self) -> None:
         """A model whose graph does not do what its card says is refused before the first photo, not in the middle."""
@@ -67,7 +76,7 @@ class OnnxEngine:
 
 
 def _channels_first(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 [-1, 1]."""
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 [-1, 1]."""
     return np.ascontiguousarray(to_float(batch).transpose(0, 3, 1, 2))
 
 

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset_tools import image_io
+from dataset_tools.image_rewrite import rewrite
+from dataset_tools.mosaic_grid import Grid
+from pipelines.whole_photo import Wishes, restore_whole
+from pix2pix.pixels import LUMA
+from tests.test_image_io import P3, encoded, png, rgb_profile
+from tests.test_mosaic_regions import box, laid, photo
+
+GRID = Grid(16, 3, 9)
+
+
+class Known:
+    """A stand-in for a model: gives the prior back, or the input in other colours."""
+
+    def __init__(self, task: str, any_size: bool = True, blocks: str = "16"):
+        self.size, self.any_size = 256, any_size
+        self.card: dict[str, Any] = {"task": task, "size": 256, "stride": 32, "recipe": [f"mosaic:block={blocks}"],
+                                     "crop": {"kind": "faces", "margin": 0.25}, "prior": None}  # fmt: skip
+
+    def restore(self, batch: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        if self.card["task"] == "mosaic":
+            assert known is not None
+            return known
+        return (batch.astype(int) + np.array([30, 0, -30])).clip(0, 255).astype(np.uint8)
+
+
+def with_mosaic(number: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(the photo, where a mosaic lies, the photo with it)."""
+    rgb = photo(number, 512)
+    where = box(rgb, 150, 160, 350, 340)
+    return rgb, where, laid(rgb, where, GRID)
+
+
+def of(data: bytes) -> image_io.Photo:
+    return image_io.decode(data, "photo")
+
+
+def test_a_mosaic_is_found_restored_and_told() -> None:
+    rgb, where, shown = with_mosaic()
+    before = of(encoded(shown, "PNG"))
+    found = restore_whole(Known("mosaic"), before)
+    assert found.photo is not None
+    assert found.mask is not None
+    (told,) = found.regions
+    assert (told["block"], told["phase"]) == (16, [GRID.phase_y, GRID.phase_x])
+    changed = (found.photo.samples != before.samples).any(-1)
+    assert not changed[found.mask == 0].any()
+    assert (found.mask[where] == 255).mean() > 0.9
+    assert changed[where].mean() > 0.9
+    nearer = np.abs(found.photo.rgb8[where].astype(int) - rgb[where]).mean()
+    assert nearer < np.abs(shown[where].astype(int) - rgb[where]).mean()
+
+
+def test_a_photo_without_a_mosaic_has_nothing_to_restore() -> None:
+    found = restore_whole(Known("mosaic"), of(encoded(photo(0), "PNG")))
+    assert (found.photo, found.mask, found.regions, found.refused) == (None, None, (), ())
+
+
+def test_a_mosaic_that_the_model_does_not_know_is_refused_in_a_line() -> None:
+    _, _, shown = with_mosaic()
+    found = restore_whole(Known("mosaic", any_size=False, blocks="40"), of(encoded(shown, "PNG")))
+    assert found.photo is None
+    (line,) = found.refused
+    assert "blocks of 16" in line
+    assert "trained for 40" in line
+
+
+def test_what_a_person_may_ask_for() -> None:
+    rgb = np.concatenate([photo(1, 480), photo(2, 480)], axis=1)
+    shown = laid(laid(rgb, box(rgb, 120, 130, 360, 350), Grid(12, 5, 1)), box(rgb, 200, 650, 340, 800), Grid(16, 0, 7))
+    before = of(encoded(shown, "PNG"))
+    engine = Known("mosaic", blocks="8..24")
+    assert len(restore_whole(engine, before).regions) == 2
+    assert [each["block"] for each in restore_whole(engine, before, Wishes(largest=1)).regions] == [12]
+    assert [each["block"] for each in restore_whole(engine, before, Wishes(least=180)).regions] == [12]
+    untouched = restore_whole(engine, before, Wishes(strength=0)).photo
+    assert untouched is not None
+    assert np.array_equal(untouched.samples, before.samples)
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "Display P3", "alpha", "grey", "16 bits with alpha", "CMYK"])
+def test_nothing_changes_outside_of_the_mask_in_any_kind_of_file(kind: str) -> None:
+    _, where, shown = with_mosaic()
+    deep = shown.astype(np.uint16) * 257 + np.random.default_rng(0).integers(0, 60, shown.shape).astype(np.uint16)
+    alpha = np.full((512, 512, 1), 200, np.uint8)
+    alpha[:20] = 0
+    data = {
+        "16 bits": lambda: png(deep, 2),
+        "Display P3": lambda: encoded(shown, "PNG", icc_profile=rgb_profile(P3, 2.2)),
+        "alpha": lambda: encoded(np.dstack([shown, np.full((512, 512, 1), 255, np.uint8)]), "PNG"),
+        "grey": lambda: encoded(np.asarray(Image.fromarray(shown).convert("L")), "PNG"),
+        "16 bits with alpha": lambda: png(np.dstack([deep, np.full((512, 512, 1), 65535, np.uint16)]), 6),
+        "CMYK": lambda: encoded(Image.fromarray(shown).convert("CMYK"), "TIFF"),
+    }[kind]()
+    before = of(data)
+    found = restore_whole(Known("mosaic"), before)
+    assert found.photo is not None
+    assert found.mask is not None
+    assert found.photo.info == before.info
+    changed = found.photo.samples != before.samples
+    changed = changed if changed.ndim == 2 else changed.any(-1)
+    assert not changed[found.mask == 0].any()
+    assert changed[where].mean() > 0.5
+    if kind.endswith("alpha"):
+        assert np.array_equal(found.photo.samples[..., -1], before.samples[..., -1])
+    after = of(rewrite(data, before, found.photo.samples, before.info.format, None).data)
+    assert np.array_equal(after.samples, found.photo.samples)
+    assert np.array_equal(after.rgb8[found.mask == 0], before.rgb8[found.mask == 0])
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_colour_for_a_grey_photo(depth: int) -> None:
+    grey = np.rint(photo(3, 300) @ LUMA).astype(np.uint8)
+    before = of(encoded(grey, "PNG") if depth == 8 else png(grey.astype(np.uint16) * 257, 0))
+    found = restore_whole(Known("colorize"), before)
+    assert found.photo is not None
+    assert (found.photo.info.mode, found.photo.info.depth, found.photo.samples.shape) == ("RGB", depth, (300, 300, 3))
+    assert np.abs(found.photo.rgb8 @ LUMA - grey).max() <= 1
+    assert np.abs(found.photo.rgb8[..., 0].astype(int) - found.photo.rgb8[..., 2]).mean() > 10
+    data = encoded(grey, "PNG")
+    after = of(rewrite(data, found.photo, found.photo.samples, "PNG", None).data)
+    assert np.array_equal(after.samples, found.photo.samples)
+
+
+def test_another_task_goes_in_tiles_over_the_whole_photo() -> None:
+    rgb = photo(4, 300)
+    found = restore_whole(Known("other"), of(encoded(rgb, "PNG")), Wishes(strength=0.5))
+    assert found.photo is not None
+    assert (
+        np.abs(found.photo.samples.astype(int) - (rgb.astype(int) + np.array([15, 0, -15])).clip(0, 255)).max() <= 16
+    )  # where it clips
+    assert np.median(found.photo.samples.astype(int) - rgb, axis=(0, 1)).tolist() == [15, 0, -15]
