@@ -165,7 +165,10 @@ def _png(job: _Job, samples: NDArray[Any]) -> bytes:
     chunks: list[bytes] = []
     if job.photo.info.format == "PNG":
         held = list(png_chunks(job.data))
-        chunks = [chunk for kind, chunk in held if kind in _PNG_KEPT and not (kind == b"iTXt" and chunk[8:].startswith(_XMP))]
+        chunks = [
+            chunk for kind, chunk in held
+            if kind in _PNG_KEPT - (set() if job.icc else {b"iCCP"}) and not (kind == b"iTXt" and chunk[8:].startswith(_XMP))
+        ]  # fmt: skip
         colour = b"PLTE" in {kind for kind, _ in held}
         if colour:  # a profile of the palette's colours is one of theirs now
             job.notes.append("its palette became plain colours")

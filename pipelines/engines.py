@@ -22,7 +22,7 @@ MAX_SIZE = 4096  # pixels
 
 
 class OnnxEngine:
-    """A model file in ONNX Runtime on the CPU.
+    """A model file in ONNX Runtime on the CPU, in so many threads; None: one for each core.
 
     Attributes:
         name: of the run folder, or of the file without its suffix.
@@ -35,7 +35,7 @@ class OnnxEngine:
         ModelFileError: not a model file of photomend, not whole, or one that this version cannot run.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, threads: int | None = None):
         data, card = model_file.read(path)
         self.card: dict[str, Any] = card
         self.size: int = card["size"]
@@ -43,7 +43,7 @@ class OnnxEngine:
         self.name = encode_name(os.fsencode(resolved.parent.name if resolved.name == MODEL else resolved.stem))
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._path = path
-        self._session = _session(data, path)
+        self._session = _session(data, path, threads)
         self.any_size = all(isinstance(side, str) for side in self._session.get_inputs()[0].shape[2:])  # a name: any
         self._try()
 
@@ -80,10 +80,10 @@ def _channels_first(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(to_float(batch).transpose(0, 3, 1, 2))
 
 
-def _session(data: bytes, path: Path) -> ort.InferenceSession:
+def _session(data: bytes, path: Path, threads: int | None) -> ort.InferenceSession:
     ort.disable_telemetry_events()
     options = ort.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))  # told, ONNX Runtime does not try to pin its threads
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))  # told, ONNX Runtime does not try to pin its threads
     options.log_severity_level = 4  # what goes wrong is said in our own line
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])

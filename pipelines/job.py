@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dataset_tools import image_io
 from dataset_tools.archive import decode_name, encode_name, walk
+from dataset_tools.engines import TimedOut, WorkerDied, default_workers, run_here, run_local
 from dataset_tools.errors import PhotomendError, UsageError
 from dataset_tools.groups import SPLITS
 from dataset_tools.html import Markup
@@ -18,44 +20,53 @@ from dataset_tools.pairs import DIRECTIONS
 from pipelines import report as reports
 from pipelines.engines import OnnxEngine, open_engine, resolve_model
 from pipelines.evaluate import SHEET_ROWS, evenly, split_pairs
-from pipelines.mark import mark
 from pipelines.report import RestoreReport
-from pipelines.restore import BATCH, Item, Loaded, Row, Shown, Target, finish, is_resized, load, metric_names, restore_crops
+from pipelines.restore import BATCH, Item, Row, Shown, Target, metric_names
+from pipelines.whole_photo import Wishes
+from pipelines.work import Done, RestoreWork, Settings, Task
 
 INPUT_KINDS = ("photo", "crop", "pair")
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",
            ".tiff": "TIFF"}  # fmt: skip
 KEPT = frozenset(FORMATS.values())  # formats that can carry the mark; a file of any other becomes a PNG
-BATCH_SAMPLES = 2**27  # a batch of large photos ends early
+WORTH_A_WORKER = 8  # photos, or batches of crops, for which another process is worth its start
+TIME_LIMIT = 1800  # seconds for one photo, or for a batch of crops
 
 Progress = Callable[[int, int], None]
 
 
 def restore_photos(
     model: str | Path, inputs: Sequence[Path], output: Path, *, input_kind: str | None = None, direction: str = "AtoB",
-    split: str = "test", progress: Progress | None = None,
+    split: str = "test", wishes: Wishes | None = None, gps: bool = True, workers: int | None = None,
+    progress: Progress | None = None,
 ) -> RestoreReport:  # fmt: skip
     """Restores every photo of `inputs` (files and folders) into the folder `output`, names and sizes kept, and reports.
 
     Args:
         model: a run folder, an .onnx file, or the name of a model that ships.
         output: absent, empty, or written by an earlier job; for one input file it may be a file with an image suffix.
-        input_kind: "crop", each file is a crop; "pair", each file is A|B; "photo", whole photos, which are not built yet.
-            None: pairs where the INPUTs are datasets of photomend or lie in one, else photos.
+        input_kind: "photo", each file is a whole photo, of which the model's task says what is restored; "crop", each file is a
+            crop; "pair", each file is A|B. None: pairs where the INPUTs are datasets of photomend or lie in one, else photos.
         direction: of pairs, "AtoB" (the left half is the input) or "BtoA".
         split: what is restored of an INPUT that is a dataset's own folder.
+        wishes: of whole photos: how strongly, and which regions.
+        gps: keep the location that a photo tells.
+        workers: processes; None: one a core, or this process alone where there is little to do.
         progress: called as progress(done, total).
 
-    A photo that cannot be read is a failed row and never ends the job; exit_code of the report is 3 then.
+    A photo that cannot be read, or that this model cannot restore, is a failed row and never ends the job; exit_code of the
+    report is 3 then. A whole photo in which nothing is to be restored is copied as it is, and counted as such.
 
     Raises:
-        UsageError: paths or options that cannot be meant. PhotomendError: no image, or whole photos, which are not built yet.
+        UsageError: paths or options that cannot be meant. PhotomendError: no image.
         OutputError: `output` is not ours, or cannot be written. ModelFileError, DatasetError: not a model, not a dataset.
     """
     began = time.monotonic()
+    wishes = wishes or Wishes()
     model_file = resolve_model(model)
     check_paths(inputs, output)
     kind = _kind(inputs, input_kind, direction)
+    check_wishes(wishes)
     engine = open_engine(model_file)
     items, not_images, linked = find(inputs, split, direction)
     if not items:
@@ -63,20 +74,24 @@ def restore_photos(
             f"{', '.join(map(_shown, inputs))} holds no image ({not_images} other files): give a folder of photos"
         )
     to_file = _is_file_output(inputs, output)
+    earlier: set[str] = set()
     if to_file:
         reports.check_file(output)
-        targets = [Target(output.parent, Path(output.name), FORMATS[output.suffix.lower()])]
+        name = Path(output.name)
+        targets = [Target(output.parent, name, FORMATS[output.suffix.lower()], name)]
     else:
         reports.check_folder(output)
         targets = name_outputs(items, output)
         earlier = reports.begin(output)
-    rows, shown, pictures = _run(engine, items, targets, kind, direction, progress)
+    settings = Settings(kind, direction, metric_names(item.drawn for item in items), gps, wishes)
+    rows, shown, pictures = _run(engine, model_file, items, targets, settings, workers, progress)
     if to_file and rows[0].status == "failed":
         raise PhotomendError(rows[0].message or "")
-    settings = {"inputs": [encode_name(os.fsencode(_base(path))) for path in inputs], "input": kind}
-    settings |= {"direction": direction, "split": split} if kind == "pair" else {}
+    told: dict[str, Any] = {"inputs": [encode_name(os.fsencode(_base(path))) for path in inputs], "input": kind}
+    told |= {"direction": direction, "split": split} if kind == "pair" else {"gps": gps}
+    told |= asdict(wishes) if kind == "photo" else {}
     report = RestoreReport(
-        model={"name": engine.name, "sha256": engine.sha256, "card": engine.card}, settings=settings, rows=tuple(rows),
+        model={"name": engine.name, "sha256": engine.sha256, "card": engine.card}, settings=told, rows=tuple(rows),
         files=not_images + len(rows), not_images=not_images, linked_folders=tuple(linked), seconds=time.monotonic() - began,
         shown=tuple(shown), pictures=pictures,
     )  # fmt: skip
@@ -84,6 +99,16 @@ def restore_photos(
         reports.remove_stale(output, earlier - {row.output for row in rows if row.output})
         reports.write(output, report)
     return report
+
+
+def check_wishes(wishes: Wishes) -> None:
+    """Raises UsageError for a wish that no photo could fulfil."""
+    if not 0 <= wishes.strength <= 1:
+        raise UsageError(f"--strength {wishes.strength:g}: give a number from 0 (as it was) to 1 (as the model restores it)")
+    if wishes.largest is not None and wishes.largest < 1:
+        raise UsageError(f"--largest {wishes.largest}: give 1 or more")
+    if wishes.least < 0:
+        raise UsageError(f"--min-face {wishes.least}: give a number of pixels, 0 or more")
 
 
 def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> tuple[list[Item], int, list[str]]:
@@ -136,7 +161,8 @@ def name_outputs(items: Sequence[Item], folder: Path) -> list[Target]:
             target = name.with_name(f"{name.name}{f'-{number}' if number > 1 else ''}{suffix}")
             number += 1
         taken.add(target)
-        targets[index] = Target(folder, target, format if format in KEPT and format else "PNG")
+        as_it_is = name if name == target or name not in taken else target.with_name(f"{target.name}{name.suffix}")
+        targets[index] = Target(folder, target, format if format in KEPT and format else "PNG", as_it_is)
     return [targets[index] for index in range(len(items))]
 
 
@@ -173,10 +199,6 @@ def _kind(inputs: Sequence[Path], asked: str | None, direction: str) -> str:
     if asked is None and members and len(members) < len(inputs):
         raise UsageError("some INPUTs belong to a dataset and some do not: restore them one after the other")
     kind = asked or ("pair" if members else "photo")
-    if kind == "photo":
-        raise PhotomendError(
-            "restoring whole photos is not built yet: use --input crop for face crops, or --input pair for A|B images"
-        )
     return kind
 
 
@@ -217,44 +239,45 @@ def _is_file_output(inputs: Sequence[Path], output: Path) -> bool:
 
 
 def _run(
-    engine: OnnxEngine, items: Sequence[Item], targets: Sequence[Target], kind: str, direction: str, progress: Progress | None
-) -> tuple[list[Row], list[Shown], dict[str, Markup]]:
-    """Restores and writes every item. Gives the rows, the rows of the sheet, and the pictures of the page."""
-    xmp = mark(engine.name, engine.sha256)
-    names = metric_names(item.drawn for item in items)
+    engine: OnnxEngine, model: Path, items: Sequence[Item], targets: Sequence[Target], settings: Settings, workers: int | None,
+    progress: Progress | None,
+) -> tuple[list[Row], list[Shown], dict[str, Markup]]:  # fmt: skip
+    """Restores and writes every item. Gives the rows, the rows of the sheet and the pictures of the page, in the items' order."""
     chosen = evenly(len(items), SHEET_ROWS)
-    rows: list[Row] = []
-    shown: list[Shown] = []
-    pictures: dict[str, Markup] = {}
-    for batch in _batches(items, kind, direction):
-        began = time.monotonic()
-        restored = iter(restore_crops(engine, [each.a for each in batch if isinstance(each, Loaded)]))
-        share = (time.monotonic() - began) / len(batch)
-        for each in batch:
-            index = len(rows)
-            if isinstance(each, Row):
-                rows.append(each)
-                continue
-            row, seen = finish(each, next(restored), targets[index], xmp, names)
-            rows.append(replace(row, resized=is_resized(engine, each.a), seconds=round((row.seconds or 0) + share, 4)))
-            if seen and index in chosen:
-                shown.append(seen.small())
-            if seen and len(pictures) < reports.PICTURES:
-                pictures[row.source] = reports.thumbnails(seen)
+    tasks = [
+        Task(index, item, target, index in chosen or index < reports.PICTURES)
+        for index, (item, target) in enumerate(zip(items, targets, strict=True))
+    ]
+    size = 1 if settings.kind == "photo" else BATCH
+    jobs = [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
+    wanted = min(workers or default_workers(), -(-len(jobs) // WORTH_A_WORKER))
+    if workers is None and wanted < 2:
+        running = run_here(RestoreWork(model, settings, engine=engine), jobs)
+    else:
+        threads = max(1, default_workers() // wanted)
+        running = run_local(RestoreWork(model, settings, threads), jobs, wanted, TIME_LIMIT)
+    done: dict[int, Done] = {}
+    for job, result in running:
+        answers = result if isinstance(result, list) else [(_lost(task.item, result), None) for task in job]
+        done |= {task.index: answer for task, answer in zip(job, answers, strict=True)}
         if progress:
-            progress(len(rows), len(items))
-    return rows, shown, pictures
+            progress(len(done), len(items))
+    ordered = [done[index] for index in range(len(items))]
+    shown = [seen for index, (_, seen) in enumerate(ordered) if seen and index in chosen]
+    pictures: dict[str, Markup] = {}
+    for row, seen in ordered:
+        if seen and len(pictures) < reports.PICTURES:
+            pictures[row.source] = reports.thumbnails(seen)
+    return [row for row, _ in ordered], shown, pictures
 
 
-def _batches(items: Sequence[Item], kind: str, direction: str) -> Iterator[list[Loaded | Row]]:
-    batch: list[Loaded | Row] = []
-    for item in items:
-        batch.append(load(item, kind, direction))
-        if len(batch) == BATCH or sum(each.a.size for each in batch if isinstance(each, Loaded)) > BATCH_SAMPLES:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _lost(item: Item, how: TimedOut | WorkerDied) -> Row:
+    """The row of a photo that took too long, or that ended the process which worked on it, twice."""
+    if isinstance(how, TimedOut):
+        told = "time_limit", f"it took longer than the {TIME_LIMIT} seconds that one photo may"
+    else:
+        told = "worker_died", "the process that worked on it died twice: a damaged file, or too little memory"
+    return Row(item.source, None, "failed", told[0], f"{item.source}: {told[1]}")
 
 
 def _base(path: Path) -> str:

@@ -27,7 +27,7 @@ THUMBNAIL = 112  # pixels
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """The whole job. files = not_images + restored + failed."""
+    """The whole job. files = not_images + restored + nothing_to_restore + failed."""
 
     model: dict[str, Any]  # name, sha256, card
     settings: dict[str, Any]
@@ -44,8 +44,13 @@ class RestoreReport:
         return sum(row.status == "restored" for row in self.rows)
 
     @property
+    def nothing_to_restore(self) -> int:
+        """Whole photos that were copied as they are."""
+        return sum(row.status == "nothing_to_restore" for row in self.rows)
+
+    @property
     def failed(self) -> int:
-        return len(self.rows) - self.restored
+        return sum(row.status == "failed" for row in self.rows)
 
     @property
     def exit_code(self) -> int:
@@ -54,7 +59,8 @@ class RestoreReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {"files": self.files, "not_images": self.not_images, "restored": self.restored, "failed": self.failed}
+        names = ("files", "not_images", "restored", "nothing_to_restore", "failed")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def figures(self) -> Figures:
@@ -68,7 +74,8 @@ class RestoreReport:
     def lines(self) -> list[str]:
         """The outcome in words, for a terminal."""
         counts = self.counts
-        told = [f"{counts['files']} files: {self.restored} restored, {self.failed} failed, {self.not_images} no images"]
+        idle = f"{self.nothing_to_restore} with nothing to restore, " if self.nothing_to_restore else ""
+        told = [f"{counts['files']} files: {self.restored} restored, {idle}{self.failed} failed, {self.not_images} no images"]
         if self.failed:
             told.append("failures.csv says which failed, and why")
         if self.linked_folders:
@@ -162,6 +169,7 @@ def write(folder: Path, report: RestoreReport) -> None:
 def _csv_row(row: Row) -> dict[str, Any]:
     values = asdict(row)
     del values["metrics"], values["message"]
+    values |= {"regions": len(row.regions), "notes": "; ".join(row.notes)}
     return values | flatten(row.metrics)
 
 

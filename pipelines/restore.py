@@ -14,11 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import image_io, sheets
+from dataset_tools import files, image_io, sheets
 from dataset_tools.archive import encode_name
 from dataset_tools.errors import DatasetError, OutputError, PhotoError, PhotomendError
+from dataset_tools.image_io import Photo
+from dataset_tools.image_rewrite import rewrite
 from dataset_tools.metrics import METRICS, SSIM_WINDOW, baselines, measure
 from dataset_tools.pairs import split as split_pair
+from pipelines.samples import in_colour, with_changes
 
 Rgb = NDArray[np.uint8]
 Figures = dict[str, dict[str, float]]  # {"restored" | a baseline: {metric: value}}
@@ -52,6 +55,7 @@ class Target:
     folder: Path
     name: Path  # below `folder`
     format: str  # JPEG | PNG | WEBP | TIFF
+    as_it_is: Path = Path()  # its name below `folder` where nothing of it is restored
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Loaded:
     a: Rgb
     b: Rgb | None
     seconds: float  # spent on it so far
+    data: bytes = b""  # the file, of a crop
+    photo: Photo | None = None  # which it was read as
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Row:
 
     source: str  # the path below its INPUT, behind the INPUT's base name if there are several
     output: str | None  # the path below OUTPUT
-    status: str  # restored | failed
+    status: str  # restored | nothing_to_restore | failed
     reason: str | None = None  # of a failure, one word
     message: str | None = None  # of a failure, the line that says what and where
     width: int | None = None  # pixels, of what was restored
@@ -78,6 +84,8 @@ class Row:
     resized: bool | None = None  # whether it went through the model at another size
     seconds: float | None = None  # its share of the work
     metrics: Figures | None = None  # where the original is known
+    regions: tuple[Mapping[str, Any], ...] = ()  # of a whole photo, those that were restored: box (x, y, width, height), block, …
+    notes: tuple[str, ...] = ()  # what a person should know
 
 
 @dataclass(frozen=True)
@@ -182,23 +190,36 @@ def load(item: Item, kind: str, direction: str) -> Loaded | Row:
     """Reads an item, or gives the row of its failure. kind "pair": A|B, split by `direction`; "crop": the whole image is a."""
     began = time.monotonic()
     try:
-        rgb = image_io.read(item.path).rgb8
-        a, b = split_pair(rgb, direction) if kind == "pair" else (rgb, None)
+        data = image_io.read_bytes(item.path, str(item.path))
+        photo = image_io.decode(data, str(item.path))
+        if kind == "pair":
+            return Loaded(item, *split_pair(photo.rgb8, direction), time.monotonic() - began)
     except (PhotoError, DatasetError) as error:
         return failed(item, error)
-    return Loaded(item, a, b, time.monotonic() - began)
+    return Loaded(item, photo.rgb8, None, time.monotonic() - began, data, photo)
 
 
-def finish(loaded: Loaded, restored: Rgb, target: Target, xmp: bytes, names: Sequence[str]) -> tuple[Row, Shown | None]:
-    """Writes `restored` with the packet `xmp` and measures it by `names`. Gives its row and its pictures.
+def finish(
+    loaded: Loaded, restored: Rgb, target: Target, xmp: bytes, names: Sequence[str], *, gps: bool = True
+) -> tuple[Row, Shown | None]:
+    """Writes `restored` with the packet `xmp`, a crop with the metadata that it had, and measures it by `names`.
+
+    Gives its row and its pictures.
 
     Raises:
         OutputError: nothing more can be written. Only a name that is too long fails this photo alone.
     """
     began = time.monotonic()
     item = loaded.item
+    notes: tuple[str, ...] = ()
     try:
-        image_io.write(target.folder / target.name, restored, target.format, xmp)
+        if loaded.photo:
+            photo = with_changes(in_colour(loaded.photo), loaded.a, restored)
+            written = rewrite(loaded.data, photo, photo.samples, target.format, xmp, gps=gps)
+            files.replace_bytes(target.folder / target.name, written.data)
+            notes = written.notes
+        else:
+            image_io.write(target.folder / target.name, restored, target.format, xmp)
     except OutputError as error:
         if getattr(error.__cause__, "errno", None) not in (None, errno.ENAMETOOLONG):
             raise
@@ -210,7 +231,10 @@ def finish(loaded: Loaded, restored: Rgb, target: Target, xmp: bytes, names: Seq
         figures = measure_pair(images, names) if min(restored.shape[:2]) >= SSIM_WINDOW else None
     height, width = restored.shape[:2]
     seconds = loaded.seconds + time.monotonic() - began
-    row = Row(item.source, encode_name(os.fsencode(target.name)), "restored", None, None, width, height, None, seconds, figures)
+    row = Row(
+        item.source, encode_name(os.fsencode(target.name)), "restored", width=width, height=height, seconds=seconds,
+        metrics=figures, notes=notes,
+    )  # fmt: skip
     return row, Shown(item.source, images, figures)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import image_io
 from dataset_tools.image_io import Photo
 from dataset_tools.mosaic_regions import Region, find_regions
 from pipelines import regions as places
+from pipelines.samples import in_colour, with_changes
 from pipelines.whole_image import colorized, restored_in_tiles
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
@@ -64,11 +63,11 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes = Wishes()) -> Ou
         notes = (
             (f"{paler:.1%} of the pixels were given paler colours than the model's, to keep their luminance",) if paler else ()
         )
-        return Outcome(_with(_in_colour(photo), photo.rgb8, made), np.full(made.shape[:2], 255, np.uint8), notes=notes)
+        return Outcome(with_changes(in_colour(photo), photo.rgb8, made), np.full(made.shape[:2], 255, np.uint8), notes=notes)
     made = restored_in_tiles(photo.rgb8, engine.restore, engine.size)
     if wishes.strength < 1:
         made = np.rint(photo.rgb8 + wishes.strength * (made.astype(np.float32) - photo.rgb8)).astype(np.uint8)
-    return Outcome(_with(photo, photo.rgb8, made), np.full(made.shape[:2], 255, np.uint8))
+    return Outcome(with_changes(photo, photo.rgb8, made), np.full(made.shape[:2], 255, np.uint8))
 
 
 def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
@@ -92,7 +91,7 @@ def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
         told.append(_told(spot))
     if not told:
         return Outcome(None, refused=tuple(refused))
-    return Outcome(_with(photo, rgb, made, mask > 0), mask, tuple(told), tuple(refused))
+    return Outcome(with_changes(photo, rgb, made, mask > 0), mask, tuple(told), tuple(refused))
 
 
 def _told(spot: places.Placed) -> dict[str, Any]:
@@ -106,44 +105,3 @@ def _told(spot: places.Placed) -> dict[str, Any]:
 def _side(region: Region) -> int:
     top, left, bottom, right = region.box
     return max(bottom - top, right - left)
-
-
-def _with(photo: Photo, before: Rgb, after: Rgb, where: NDArray[np.bool_] | None = None) -> Photo:
-    """`photo` with what changed from `before` to `after`, both (H, W, 3) uint8 sRGB, done to its samples too.
-
-    The change is taken over, not the pixels: what 8 bits of sRGB cannot tell of 16 bits or of wide colours stays. `where`,
-    (H, W): nothing changes outside of it.
-    """
-    rows = np.flatnonzero(where.any(1)) if where is not None else np.arange(before.shape[0])
-    samples = photo.samples.copy()
-    colours = samples[..., :-1] if photo.info.mode.endswith("A") else samples
-    if photo.info.mode == "LA":
-        colours = samples[..., 0]
-    for start in range(int(rows[0]), int(rows[-1]) + 1, 256):  # strips, to bound the memory
-        strip = slice(start, min(start + 256, int(rows[-1]) + 1))
-        change = image_io.from_srgb(after[strip], photo.info).astype(np.int32) - image_io.from_srgb(before[strip], photo.info)
-        new = (colours[strip] + change).clip(0, np.iinfo(samples.dtype).max).astype(samples.dtype)
-        if where is not None:
-            kept = where[strip] if new.ndim == 2 else where[strip][:, :, None]
-            new = np.where(kept, new, colours[strip])
-        colours[strip] = new
-    samples.setflags(write=False)
-    return Photo(samples, photo.info)
-
-
-def _in_colour(photo: Photo) -> Photo:
-    """The same, a grey photo with three channels in sRGB."""
-    if photo.info.mode not in ("L", "LA"):
-        return photo
-    rgb = photo.rgb8 if photo.info.depth == 8 else photo.rgb8.astype(np.uint16) * 257
-    if photo.info.mode == "LA":
-        grey = replace(photo.info, mode="L")
-        rgb = Photo(np.ascontiguousarray(photo.samples[..., 0]), grey).rgb8
-        rgb = rgb if photo.info.depth == 8 else rgb.astype(np.uint16) * 257
-        return Photo(np.dstack([rgb, photo.samples[..., 1]]), replace(photo.info, mode="RGBA", icc=None))
-    return Photo(rgb, replace(photo.info, mode="RGB", icc=None))
-
-
-def settings_of(wishes: Wishes) -> Mapping[str, Any]:
-    """For a report."""
-    return {"strength": wishes.strength, "largest": wishes.largest, "least": wishes.least}

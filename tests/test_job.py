@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -11,13 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dataset_tools import build, image_io, manifest, pairs, staging
 from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
+from dataset_tools.mosaic_grid import Grid
 from pipelines import restore_photos
 from pipelines.job import find, name_outputs
 from pipelines.mark import SOURCE_TYPE, is_marked
+from pipelines.whole_photo import Wishes
 from tests.conftest import textured
+from tests.test_mosaic_regions import box, laid, photo
 from tests.test_pipelines_engines import write_model
 
 REPORT = {"report.json", "report.csv", "report.html", "sheet.png"}
@@ -47,7 +52,7 @@ def test_crops_come_back_under_their_names_pixel_for_pixel(write_photos, model: 
     assert outputs(tmp_path / "out") == set(names)
     for name, seed in names.items():
         assert np.array_equal(image_io.read(tmp_path / "out" / name).rgb8, textured(seed, 16, 16))
-    assert report.counts == {"files": 4, "not_images": 0, "restored": 4, "failed": 0}
+    assert report.counts == {"files": 4, "not_images": 0, "restored": 4, "nothing_to_restore": 0, "failed": 0}
     assert report.exit_code == 0
     assert [row.source for row in report.rows] == sorted(names)
     assert all(row.output == row.source and row.resized is False and row.metrics is None for row in report.rows)
@@ -76,7 +81,7 @@ def test_one_bad_file_never_stops_the_batch(write_photos, model: Path, tmp_path:
     (photos / "gone.png").symlink_to("nowhere")
     os.mkfifo(photos / "fifo.jpg")
     report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
-    assert report.counts == {"files": 6, "not_images": 1, "restored": 2, "failed": 3}
+    assert report.counts == {"files": 6, "not_images": 1, "restored": 2, "nothing_to_restore": 0, "failed": 3}
     assert report.exit_code == 3
     assert outputs(tmp_path / "out") == {"a.png", "z.png"}
     with open(tmp_path / "out" / "failures.csv", encoding="utf-8") as handle:
@@ -166,7 +171,7 @@ def test_one_file_may_be_written_to_one_file(write_photos, model: Path, tmp_path
     photo = write_photos({"a.png": 1}, height=16, width=16) / "a.png"
     out = tmp_path / "restored" / "b.webp"
     report = restore_photos(model, [photo], out, input_kind="crop")
-    assert report.counts == {"files": 1, "not_images": 0, "restored": 1, "failed": 0}
+    assert report.counts == {"files": 1, "not_images": 0, "restored": 1, "nothing_to_restore": 0, "failed": 0}
     assert (report.rows[0].source, report.rows[0].output) == ("a.png", "b.webp")
     assert os.listdir(tmp_path / "restored") == ["b.webp"]
     assert image_io.sniff(out.read_bytes()[:64]) == "WEBP"
@@ -240,13 +245,75 @@ def test_an_interrupted_job_can_be_run_again(write_photos, model: Path, tmp_path
     assert seen == [(8, 20), (16, 20), (20, 20)]
 
 
-def test_whole_photos_are_not_built_yet(write_photos, model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def demosaic(tmp_path: Path) -> Path:
+    """Gives the prior back: the smooth image between the cells. It knows blocks of 8 to 24 pixels, at 256 × 256."""
+    return write_model(tmp_path / "demosaic.onnx", 256, inputs=("image", "prior"), any_size=True, prior="mosaic", task="mosaic",
+                       recipe=["mosaic:block=8..24"], stride=32, crop={"kind": "faces", "margin": 0.25})  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path, workers: int | None) -> None:
+    rgb = photo(0, 512)
+    where = box(rgb, 150, 160, 350, 340)
+    shown = laid(rgb, where, Grid(16, 3, 9))
+    photos = tmp_path / "in"
+    (photos / "x").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[272], exif[306] = "Kodak", "1962:07:04 12:00:00"
+    Image.fromarray(shown).save(photos / "x" / "mosaic.jpg", quality=90, subsampling=0, exif=exif, dpi=(300, 300))
+    Image.fromarray(shown).save(photos / "mosaic.png")
+    Image.fromarray(photo(1, 300)).save(photos / "clean.jpg", quality=80)
+    Image.fromarray(photo(2, 200)).save(photos / "clean.gif")
+    (photos / "cut.jpg").write_bytes((photos / "clean.jpg").read_bytes()[:500])
+    fine = laid(photo(3, 1600), np.ones((1600, 1600), bool), Grid(4))
+    Image.fromarray(fine).save(photos / "fine.png")
+    before = snapshot(photos)
+    report = restore_photos(demosaic, [photos], tmp_path / "out", workers=workers)
+    assert snapshot(photos) == before
+    assert report.counts == {"files": 6, "not_images": 0, "restored": 2, "nothing_to_restore": 2, "failed": 2}
+    assert {row.source: row.status for row in report.rows} == {
+        "clean.gif": "nothing_to_restore", "clean.jpg": "nothing_to_restore", "cut.jpg": "failed", "fine.png": "failed",
+        "mosaic.png": "restored", "x/mosaic.jpg": "restored",
+    }  # fmt: skip
+    assert outputs(tmp_path / "out") == {"clean.gif", "clean.jpg", "mosaic.png", "x/mosaic.jpg"}
+    for name in ("clean.gif", "clean.jpg"):
+        assert (tmp_path / "out" / name).read_bytes() == before[name], "it was copied as it is"
+    reasons = {row.source: row.reason for row in report.rows if row.reason}
+    assert reasons == {"cut.jpg": "truncated", "fine.png": "not_trained_for"}
+    restored = image_io.read(tmp_path / "out" / "mosaic.png").rgb8
+    assert np.abs(restored[where].astype(int) - rgb[where]).mean() < np.abs(shown[where].astype(int) - rgb[where]).mean()
+    assert np.array_equal(restored[:100], shown[:100])
+    assert is_marked((tmp_path / "out" / "x" / "mosaic.jpg").read_bytes())
+    held = Image.open(io.BytesIO((tmp_path / "out" / "x" / "mosaic.jpg").read_bytes()))
+    assert (held.getexif()[272], held.getexif()[306], held.info["dpi"]) == ("Kodak", "1962:07:04 12:00:00", (300, 300))
+    (region,) = next(row.regions for row in report.rows if row.source == "mosaic.png")
+    assert (region["block"], region["phase"]) == (16, [3, 9])
+    assert report.lines()[0] == "6 files: 2 restored, 2 with nothing to restore, 2 failed, 0 no images"
+
+
+def test_wishes_that_no_photo_could_fulfil(write_photos, demosaic: Path, tmp_path: Path) -> None:
     photos = write_photos({"a.png": 1})
-    for kind in (None, "photo"):
-        with pytest.raises(PhotomendError, match="restoring whole photos is not built yet: use --input crop") as caught:
-            restore_photos(model, [photos], tmp_path / "out", input_kind=kind)
-        assert caught.value.exit_code == 1
+    for wishes, line in [
+        (Wishes(strength=1.5), "--strength 1.5: give a number from 0"), (Wishes(largest=0), "--largest 0: give 1 or more"),
+        (Wishes(least=-1), "--min-face -1"),
+    ]:  # fmt: skip
+        with pytest.raises(UsageError, match=line):
+            restore_photos(demosaic, [photos], tmp_path / "out", wishes=wishes)
     assert not (tmp_path / "out").exists()
+
+
+def test_crops_keep_their_metadata_and_their_location_only_if_it_is_wanted(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    exif = Image.Exif()
+    exif[272] = "Kodak"
+    exif.get_ifd(0x8825)[1], exif.get_ifd(0x8825)[2] = "N", (52.0, 31.0, 12.0)
+    Image.fromarray(textured(1, 16, 16)).save(tmp_path / "in" / "a.png", exif=exif)
+    for gps in (True, False):
+        restore_photos(model, [tmp_path / "in"], tmp_path / "out", input_kind="crop", gps=gps)
+        held = Image.open(io.BytesIO((tmp_path / "out" / "a.png").read_bytes())).getexif()
+        assert held[272] == "Kodak"
+        assert bool(dict(held.get_ifd(0x8825))) == gps
 
 
 def test_paths_and_options_that_cannot_be_meant(write_photos, model: Path, tmp_path: Path) -> None:
@@ -269,7 +336,7 @@ def test_links_to_folders_are_told_and_not_followed(write_photos, model: Path, t
     photos = write_photos({"a.png": 1}, height=16, width=16)
     (photos / "round").symlink_to(photos)
     report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
-    assert report.counts == {"files": 1, "not_images": 0, "restored": 1, "failed": 0}
+    assert report.counts == {"files": 1, "not_images": 0, "restored": 1, "nothing_to_restore": 0, "failed": 0}
     assert report.linked_folders == ("round",)
     assert "links to folders are not followed: round" in report.lines()
 
@@ -318,7 +385,13 @@ def test_the_files_of_a_dataset_are_pairs_with_known_baselines(dataset: Path, mo
         assert report.figures["restored"] == report.figures["input"] != report.figures["bicubic"]
         folder = restore_photos(model, [dataset / split], tmp_path / f"folder-{split}")
         assert folder.figures == report.figures
-        assert folder.counts == {"files": len(expected) + 1, "not_images": 1, "restored": len(expected), "failed": 0}
+        assert folder.counts == {
+            "files": len(expected) + 1,
+            "not_images": 1,
+            "restored": len(expected),
+            "nothing_to_restore": 0,
+            "failed": 0,
+        }
     one = opened.pairs("test")[0].path
     report = restore_photos(model, [one], tmp_path / "one.png")
     assert np.array_equal(image_io.read(tmp_path / "one.png").rgb8, pairs.split(image_io.read(one).rgb8)[0])

@@ -24,12 +24,19 @@ from tests.conftest import textured
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def write_model(path: Path, size: int = 16, operator: str = "Identity", inputs: Sequence[str] = ("image",), **card: Any) -> Path:
+def write_model(
+    path: Path,
+    size: int = 16,
+    operator: str = "Identity",
+    inputs: Sequence[str] = ("image",),
+    any_size: bool = False,
+    **card: Any,
+) -> Path:
     """A model file whose graph is one operator: Identity restores nothing, Neg inverts (the value range is [-1, 1]).
 
     It is laid on the last of `inputs`.
     """
-    shape = ["batch", 3, size, size]
+    shape = ["batch", 3, *(("height", "width") if any_size else (size, size))]
     graph = helper.make_graph(
         [helper.make_node(operator, [inputs[-1]], ["restored"])],
         "generator",

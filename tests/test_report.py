@@ -39,7 +39,7 @@ def make(restored: int = 3, pictures: int = 2) -> RestoreReport:
 
 def test_counts_add_up_and_the_exit_code_tells() -> None:
     report = make()
-    assert report.counts == {"files": 6, "not_images": 2, "restored": 3, "failed": 1}
+    assert report.counts == {"files": 6, "not_images": 2, "restored": 3, "nothing_to_restore": 0, "failed": 1}
     assert report.files == report.not_images + report.restored + report.failed
     assert report.exit_code == 3
     assert report.figures == {name: pytest.approx(values) for name, values in FIGURES.items()}

@@ -18,9 +18,9 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
     "input_kind",
     type=click.Choice(["photo", "crop", "pair"]),
     default=None,
-    help="What the files show. crop: one face crop. pair: A|B side by side; A is restored, B is compared with. "
-    "photo (the default): a whole photo; not built yet. The files of a dataset are known to be pairs; those of one in tar shards "
-    "cannot be restored (photomend evaluate reads them).",
+    help="What the files show. photo (the default): a whole photo; MODEL knows what is restored in it: the mosaicked regions, "
+    "its colours, or all of it. crop: one face crop. pair: A|B side by side; A is restored, B is compared with. The files of a "
+    "dataset are known to be pairs; those of one in tar shards cannot be restored (photomend evaluate reads them).",
 )
 @click.option(
     "--direction",
@@ -36,10 +36,18 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
     show_default=True,
     help="What of a dataset is restored, where INPUT is its folder.",
 )
+@click.option(
+    "--strength", type=float, default=1.0, show_default=True, help="Of photos: how much of what was restored shows, 0 to 1."
+)
+@click.option("--largest", type=int, default=None, help="Of photos: at most so many regions in each, the largest ones.")
+@click.option("--min-face", type=int, default=0, show_default=True, help="Of photos: leave smaller regions alone, in pixels.")
+@click.option("--gps/--no-gps", default=True, show_default=True, help="Keep the location that a photo tells.")
+@click.option("--workers", type=int, default=None, help="Processes; by default as many as the machine has cores.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
-    model: str, inputs: tuple[Path, ...], output: Path, input_kind: str | None, direction: str, split: str, as_json: bool
-) -> int:
+    model: str, inputs: tuple[Path, ...], output: Path, input_kind: str | None, direction: str, split: str, strength: float,
+    largest: int | None, min_face: int, gps: bool, workers: int | None, as_json: bool,
+) -> int:  # fmt: skip
     """Restore the files and folders INPUT... with MODEL into the folder OUTPUT.
 
     MODEL is a run folder, a model.onnx, or the name of a model that ships. Folders are mirrored below OUTPUT; names, sizes
@@ -49,10 +57,12 @@ def command(
     What comes back is a plausible invention of the model, not a record of what was there. Every file says so in its metadata.
     """
     from pipelines.job import restore_photos
+    from pipelines.whole_photo import Wishes
 
     if not inputs:
         raise click.UsageError("two paths were given; give the model, the photos, and the folder for what is restored")
     report = restore_photos(model, inputs, output, input_kind=input_kind, direction=direction, split=split,
+                            wishes=Wishes(strength, largest, min_face), gps=gps, workers=workers,
                             progress=Progress("restoring", "images"))  # fmt: skip
     for line in report.lines():
         click.echo(line)
