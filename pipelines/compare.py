@@ -57,7 +57,7 @@ class Comparison:
             told.append("the runs were not trained on the same dataset: their figures are not comparable")
         elif not self.alike:
             told.append("the runs do not validate the same images (their baselines differ): their figures are not comparable")
-        return told + [f"{run.label} has no validation yet" for run in self.runs if not run.checks]
+        return told + [f"{run.label} has no validation" for run in self.runs if not run.checks]
 
     def at_steps(self) -> list[tuple[int, list[Check | None]]]:
         """The validations at up to 8 steps at which every run has one, the last such step included."""

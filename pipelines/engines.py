@@ -123,6 +123,10 @@ def resolve_model(model: str | Path) -> Path:
 def _of_run(folder: Path) -> Path:
     if (folder / MODEL).exists():
         return folder / MODEL
+    if (folder / "best.json").exists():
+        raise ModelFileError(
+            f"the run {_shown(folder)} has lost its {MODEL}: start its training command again, which writes it anew"
+        )
     if (folder / "run.json").exists():
         raise ModelFileError(f"the run {_shown(folder)} has no model yet: train longer, until its first validation")
     raise ModelFileError(f"the folder {_shown(folder)} is no run: it has no {MODEL}")

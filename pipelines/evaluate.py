@@ -43,10 +43,12 @@ class Evaluation:
     images: int
     figures: Figures  # {"restored" | a baseline: {metric: mean}}
     rows: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...] = ()  # what a person should know
 
     def table(self) -> str:
         """The means as lines for a terminal: the model, then the baselines, a column for each metric."""
-        told = f"{self.images} images of the split {self.split} of {self.dataset}, restored by {self.model}"
+        count = f"{self.images} image{'s' if self.images != 1 else ''}"
+        told = f"{count} of the split {self.split} of {self.dataset}, restored by {self.model}"
         return "\n".join([told, *figures_table(self.figures)])
 
     def summary(self) -> dict[str, Any]:
@@ -55,7 +57,7 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: str | Path, dataset: Path, *, split: str = "test", direction: str = "AtoB", csv: Path | None = None,
+    model: str | Path, dataset: Path, *, split: str = "test", direction: str | None = None, csv: Path | None = None,
     sheet: Path | None = None, metrics: Sequence[str] = DEFAULT_METRICS, progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:  # fmt: skip
     """Restores every pair of a split and measures it, and each trivial baseline, against its original.
@@ -63,6 +65,7 @@ def evaluate_model(
     Args:
         model: a run folder, an .onnx file, or the name of a model that ships.
         dataset: a dataset of photomend, or a folder of other programs with train/ val/ test/ of A|B images.
+        direction: of a classic dataset, which half is the input; None: the one that the model learned from.
         csv: where to write one line an image; sheet: where to write a contact sheet (PNG) of up to 24 of them.
         metrics: names from METRICS; ΔE2000 and colourfulness are added where the dataset took colour away.
         progress: called as progress(done, total).
@@ -74,7 +77,10 @@ def evaluate_model(
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise UsageError(f"there is no metric {unknown[0]}; there are: {', '.join(METRICS)}")
+    if sheet and sheet.suffix.lower() != ".png":
+        raise UsageError(f"--sheet {sheet}: the sheet is a PNG, give a name that ends in .png")
     engine = open_engine(model)
+    direction = direction or (engine.card["direction"] if open_dataset(dataset).info is None else "AtoB")
     opened = open_dataset(dataset, direction)
     pairs = split_pairs(opened, split)
     names = metric_names((pair.degradations for pair in pairs), metrics)
@@ -96,7 +102,16 @@ def evaluate_model(
     if sheet:
         header = f"{engine.name} on {len(pairs)} images of the split {split}"
         image_io.write(sheet, comparison_sheet(shown, header), "PNG")
-    return Evaluation(engine.name, str(dataset), split, len(pairs), means(measured), tuple(rows))
+    notes = _other_task(engine.card["recipe"], (opened.info or {}).get("recipe", {}).get("degrade", []))
+    return Evaluation(engine.name, str(dataset), split, len(pairs), means(measured), tuple(rows), notes)
+
+
+def _other_task(learned: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
+    """A line where the model learned from other degradations than those of the dataset; nothing is known of classic ones."""
+    names = [sorted({step.partition(":")[0] for step in steps}) for steps in (learned, given)]
+    if not all(names) or names[0] == names[1]:
+        return ()
+    return (f"the model learned from {', '.join(names[0])}, these pairs are of {', '.join(names[1])}: it was not made for them",)
 
 
 def split_pairs(dataset: Dataset, split: str) -> list[PairRow]:

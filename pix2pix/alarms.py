@@ -44,7 +44,8 @@ def _discriminator_wins(rows: Sequence[Row]) -> tuple[str, str] | None:
     if len(recent) < WINDOWS or not all("d_loss" in each and max(each["d_real"], each["d_fake"]) < WON for each in recent):
         return None
     return "discriminator_wins", (
-        f"the discriminator has won: its losses stay below {WON} (now {recent[-1]['d_loss']:.4f}), so its gradient teaches the "
+        f"the discriminator has won: its losses stay below {WON} (now {recent[-1]['d_real']:.4f} for the originals, "
+        f"{recent[-1]['d_fake']:.4f} for what was restored), so its gradient teaches the "
         "generator little; more photos, or a preset with a smaller discriminator, would help"
     )
 
@@ -73,8 +74,8 @@ def _overfits(rows: Sequence[Row], metric: str) -> tuple[str, str] | None:
         return None
     return "overfits", (
         f"the last {VALIDATIONS} validations are worse than that of step {best['step']} while the training loss still falls "
-        f"(L1 {before:.4f} then, {after:.4f} now): it may be learning its photos by heart; best.json keeps step {best['step']}, "
-        "and --patience would stop here"
+        f"(L1 {before:.4f} then, {after:.4f} now): it may be learning its photos by heart; model.onnx stays that of step "
+        f"{best['step']}, and --patience N ends a run after N such validations"
     )
 
 

@@ -38,6 +38,7 @@ CARD = {  # the fields of the card, all of them always there
     "value_range": "[-1, 1]: uint8 x is x / 127.5 - 1, of the input and of the output",
     "prior": "mosaic: the graph has a second input | null",
     "recipe": "the degradations of its training inputs, in order, as text",
+    "direction": "AtoB | BtoA: which half of its training pairs was the input",
     "crop": "what a training image showed of its photo: kind, margin, align, padding",
     "step": "updates it was trained for",
     "weights": "raw | ema | recalibrated: what train --ema and --recalibrate mean",
@@ -55,7 +56,7 @@ CONSTANT: dict[str, Any] = {  # what every card says alike
     "statement": "What this model restores is invented, not recovered: a plausible guess, learned from other photos. "
     "It does not show who or what was there.",
 }
-DEFAULT = {"licence": "not stated", "validation": None, "prior": None}
+DEFAULT = {"licence": "not stated", "validation": None, "prior": None, "direction": "AtoB"}
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -140,6 +141,7 @@ def _card(path: Path, model: Any) -> dict[str, Any]:
         found = card.get("format_version") if isinstance(card, dict) else None
         raise ModelFileError(f"{path} is of format version {found}, this photomend reads {FORMAT_VERSION}: install a newer one")
     card.setdefault("prior", None)
+    card.setdefault("direction", "AtoB")
     if missing := sorted(CARD.keys() - card.keys()):
         raise ModelFileError(f"the card of {path} lacks {', '.join(missing)}: export the model again")
     inputs = [each.name for each in model.graph.input]

@@ -30,12 +30,12 @@ def describe(source: Path, spec: Spec) -> dict[str, Any]:
         if not steps:
             raise RunError(f"--from {source}: that folder holds no checkpoint of a run: train it first, or give a model file")
         theirs = _spec(RunFolder(source).options().get("spec", {}), source)
-        _check("discriminator", theirs.discriminator, spec.discriminator, source)
+        _check("discriminator", theirs.discriminator, spec.discriminator, source, theirs.name)
         told: dict[str, Any] = {"kind": "run", "step": steps[-1]}
     else:
         theirs = _spec(model_file.read_card(source)["spec"], source)
         told = {"kind": "model", "sha256": model_file.sha256(source)}
-    _check("generator", theirs.generator, spec.generator, source)
+    _check("generator", theirs.generator, spec.generator, source, theirs.name)
     return told
 
 
@@ -71,14 +71,16 @@ def adopt(model: Pix2Pix, source: Path, told: Mapping[str, Any]) -> None:
             copy_weights(model.generator, model.ema)
 
 
-def _check(what: str, theirs: Any, ours: Any, source: Path) -> None:
+def _check(what: str, theirs: Any, ours: Any, source: Path, preset: str) -> None:
     """Dropout has no weights, so it alone may differ."""
     names = [
         each.name for each in fields(ours) if each.name != "dropout" and getattr(theirs, each.name) != getattr(ours, each.name)
     ]
     if names:
         told = ", ".join(f"{name} {getattr(theirs, name)} there, {getattr(ours, name)} here" for name in names)
-        raise UsageError(f"--from {source}: its {what} is another one ({told}): take the --preset and the task it was made with")
+        raise UsageError(
+            f"--from {source}: its {what} is another one ({told}): take --preset {preset} and the task it was made for"
+        )
 
 
 def _assign(network: Any, arrays: dict[str, Any], source: Path) -> None:

@@ -44,11 +44,13 @@ class RunFolder:
             raise RunError(f"{self.folder} is a file: give a folder for the run")
         return files.folder_lock(self.folder / ".lock", f"the run {self.folder}")
 
-    def begin(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    def begin(self, asked: Mapping[str, Any], strict: bool = False) -> dict[str, Any] | None:
         """What run.json holds, if what is asked for is the run that is here; None where there is no run yet.
 
         Args:
             asked: the options that make this run what it is, the dataset's fingerprint among them.
+            strict: before its first checkpoint, too; nothing has been done until then that other options could spoil.
+            strict: before its first checkpoint, too; nothing has been done until then that other options could spoil.
 
         Raises:
             RunError: the folder holds something else, or a run with other options, which the line names.
@@ -66,12 +68,17 @@ class RunFolder:
             raise RunError(f"the run {self.folder} is of format version {held.get('format_version')}, this photomend goes on "
                            f"with {FORMAT_VERSION}: finish it with the version that began it, or start another one")  # fmt: skip
         options = held["options"]
+        if not self.steps() and not strict:
+            return held
         if options["dataset"] != asked["dataset"]:
             raise RunError(f"the run {self.folder} was trained on another dataset (or it has changed): choose another folder")
-        if differing := _differing(options, asked, (*MAY_CHANGE, "from.step", "from.sha256")):  # the source may train on
+        but = [*MAY_CHANGE, "from.step", "from.sha256"]  # the source may train on
+        if options["preset"] != asked["preset"]:  # which says it all
+            but += [f"spec.{name}" for name in {**flat(asked.get("spec", {})), **flat(options.get("spec", {}))}]
+        if differing := _differing(options, asked, but, _option):
             raise RunError(
                 f"the run {self.folder} was started with other options ({differing}): use the same, or choose another folder; "
-                f"only {', '.join(MAY_CHANGE)} may change"
+                "only --steps, --val-every, --checkpoint-every and --patience may change"
             )
         return held
 
@@ -83,7 +90,7 @@ class RunFolder:
         """
         end = time.monotonic() + patience
         while time.monotonic() < end:
-            if (self.folder / "run.json").exists() and (held := self.begin(asked)) is not None:
+            if (self.folder / "run.json").exists() and (held := self.begin(asked, strict=True)) is not None:
                 return held
             time.sleep(0.2)
         raise RunError(
@@ -258,11 +265,19 @@ def _reserve(path: Path, size: int) -> None:
         os.posix_fallocate(handle.fileno(), 0, size)
 
 
-def _differing(was: Mapping[str, Any], now: Mapping[str, Any], but: Sequence[str] = ()) -> str:
+def _option(name: str) -> str:
+    """What a person calls a setting of run.json: the option of the command line where there is one."""
+    given = name.removeprefix("spec.") if name in ("spec.batch", "spec.ema", "spec.recalibrate") else name.partition(".")[0]
+    return name if given == "spec" else f"--{given.replace('_', '-')}"
+
+
+def _differing(
+    was: Mapping[str, Any], now: Mapping[str, Any], but: Sequence[str] = (), called: Callable[[str], str] = str
+) -> str:
     """ "seed was 1, now 2; …": what differs in two nested mappings, or "" where nothing does."""
     before, after = flat(was), flat(now)
     names = sorted(name for name in before.keys() | after.keys() if name not in but and before.get(name) != after.get(name))
-    return "; ".join(f"{name} was {before.get(name)}, now {after.get(name)}" for name in names)
+    return "; ".join(f"{called(name)} was {before.get(name)}, now {after.get(name)}" for name in names)
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Timeline:
         columns = [inputs, *(faces for _, faces, _ in shown), targets]
         rows = [list(row) for row in zip(*columns, strict=False)]
         titles = ["input", *(f"step {step}" for step, _, _ in shown), "original"]
-        header = f"The same faces while the model learned: {shown[-1][0]} of {total} steps"
+        header = f"The same images while the model learned: {shown[-1][0]} of {total} steps"
         sheet = sheets.grid(rows, titles=titles, header=header, cell=cell)
         captions = [["", *(figures for _, _, figures in shown), ""]]  # under the last row alone, so that the rows stand close
         under = sheets.grid(rows[-1:], captions=captions, cell=cell)[sheets.MARGIN + cell :]

@@ -28,6 +28,8 @@ from pix2pix.spec import PRECISIONS, PRESETS, Spec
 from pix2pix.validation import Figures, Validation
 
 LOG_EVERY = 50  # steps whose mean losses make one row of the log
+UNLESS_TOLD = {"steps": 5000, "val_every": 250, "checkpoint_every": 250, "patience": 0}  # patience 0 is never
+FEW = 100  # pairs that a model learns by heart
 STRATEGIES = ("none", "mirrored", "multiworker")
 
 
@@ -45,16 +47,17 @@ class TrainReport:
 
 
 def train_model(
-    dataset: Path, run: Path, *, preset: str = "mend", steps: int = 5000, batch: int | None = None, seed: int = 0,
+    dataset: Path, run: Path, *, preset: str = "mend", steps: int | None = None, batch: int | None = None, seed: int = 0,
     updates: str = "fused", precision: str = "auto", direction: str = "AtoB", ema: float | None = None, recalibrate: int = 0,
-    metric: str = "auto", patience: int = 0, source: Path | None = None, warmup_d: int | None = None,
-    val_images: int = 64, val_every: int = 250, checkpoint_every: int = 250, max_seconds: float = math.inf,
+    metric: str = "auto", patience: int | None = None, source: Path | None = None, warmup_d: int | None = None,
+    val_images: int = 64, val_every: int | None = None, checkpoint_every: int | None = None, max_seconds: float = math.inf,
     device: str = "auto", threads: int | None = None, inexact: bool = False, strategy: str = "none",
     tell: Callable[[Event], None] = lambda event: None,
 ) -> TrainReport:  # fmt: skip
     """Trains `preset` on the train split of `dataset` until `steps` updates are done; the same call resumes, bit for bit.
 
     Args:
+        steps, val_every, checkpoint_every, patience: None is what the run was begun with; see UNLESS_TOLD for a new one.
         batch: pairs a step; None is the preset's own.
         updates: "fused" (one pass, both networks) or "article" (the printed loop).
         precision: "float32", "mixed_bfloat16", or "auto": what this machine is good at, decided at step 0 and kept.
@@ -80,6 +83,8 @@ def train_model(
     spec = replace(spec_for(preset, data, batch, ema), recalibrate=recalibrate)
     metric = _metric(metric, data)
     folder = RunFolder(run)
+    told = {"steps": steps, "val_every": val_every, "checkpoint_every": checkpoint_every, "patience": patience}
+    steps, val_every, checkpoint_every, patience = _unless_told(told, folder.options())
     origin = _origin(source, spec, folder)
     spec = replace(spec, alone=0) if origin else spec  # its G has learned alone already
     warmup_d = (200 if origin and origin["kind"] == "model" else 0) if warmup_d is None else warmup_d
@@ -99,6 +104,8 @@ def train_model(
     with folder.lock() if chief else nullcontext(), _Stopper() as stopper:
         # --- the machine, as the run began with it
         held = folder.begin(asked) if chief else None
+        if chief and (folder.steps() or [0])[-1] > steps:
+            raise UsageError(f"--steps {steps}: the run {run} has done {folder.steps()[-1]} already: give as many or more")
         tell(Event("loading", 0, steps, {}))
 
         from pix2pix.backend import keras, steps as backend_of  # isort: skip - seconds, and not needed to refuse the above
@@ -139,9 +146,20 @@ def train_model(
 
             adopt(model, source, origin)
         watch = Watch(
-            folder, model, validation, metric, lambda at, found: model_card(spec, data, at, found), batches.at, tell, chief
+            folder,
+            model,
+            validation,
+            metric,
+            lambda at, found: model_card(spec, data, at, found, direction),
+            batches.at,
+            tell,
+            chief,
         )
         watch.begin(done)
+        if done and chief and (best := folder.best()) and not folder.model.exists():  # somebody removed it
+            model.set_variables(folder.load(best["step"])[0])
+            watch.keep_best(best["step"], best["figures"])
+            model.set_variables(arrays)
 
         def stale() -> int:
             count = watch.stale(since=warmup_d)
@@ -150,7 +168,7 @@ def train_model(
         start, last_saved, began = done, done, seconds
         ended = "patience" if patience and stale() >= patience else "steps"
         tell(Event("start", done, steps, {"pairs": len(batches), "spec": spec, "resumed": bool(done), "exact": exact}))
-        for text in _notes(data, spec, batches, len(validation)):
+        for text in _notes(data, spec, batches, len(validation), done, warmup_d, source):
             tell(Event("note", done, steps, {"text": text}))
 
         def save(step: int) -> None:
@@ -169,13 +187,14 @@ def train_model(
                 seconds += time.perf_counter() - tick
                 _check_finite(losses, done, last_saved, run)
                 window.append(losses)
+                means = _means(window)  # what is told is what is logged
                 ended = "steps" if done == steps else "seconds" if seconds - began >= max_seconds else ""
                 if done % LOG_EVERY == 0 or ended:
-                    watch.losses(done, _means(window), seconds)
+                    watch.losses(done, means, seconds)
                     window = []
                 share = max_seconds / max(seconds - began, 1e-9)
                 within = done if ended else min(steps, start + int((done - start) * share)) if math.isfinite(share) else steps
-                tell(Event("step", done, max(done, within), {**losses, "seconds": seconds - began}))
+                tell(Event("step", done, max(done, within), {**means, "seconds": seconds - began}))
                 if done % val_every == 0 or ended:
                     if watch.validate(done, steps, seconds):
                         save(done)  # the best one stays on disk
@@ -185,6 +204,8 @@ def train_model(
                 stop = bool(ended or stopper.asked)  # asked once: what stops here is saved here
                 if (done % checkpoint_every == 0 or stop) and last_saved != done:
                     save(done)
+                if stopper.asked:
+                    tell(Event("note", done, steps, {"text": f"stopped and saved at step {done}"}))
                 if stop:
                     break
                 tick = time.perf_counter()
@@ -237,12 +258,12 @@ def task_of(data: Dataset) -> str:
     return "colorize" if [step.partition(":")[0] for step in steps] == ["grayscale"] else "other"
 
 
-def model_card(spec: Spec, data: Dataset, step: int, figures: Figures | None) -> dict[str, Any]:
+def model_card(spec: Spec, data: Dataset, step: int, figures: Figures | None, direction: str = "AtoB") -> dict[str, Any]:
     """What the model file says of itself (the fields are documented in model_file.py)."""
     recipe = (data.info or {}).get("recipe", {})
     return {
         "task": task_of(data), "preset": spec.name, "size": spec.size, "recipe": recipe.get("degrade", []),
-        "prior": "mosaic" if spec.generator.starts_from == "prior" else None,
+        "prior": "mosaic" if spec.generator.starts_from == "prior" else None, "direction": direction,
         "crop": {"kind": recipe.get("crop"), "margin": recipe.get("margin"), "padding": recipe.get("padding"),
                  "align": recipe.get("align", False)},
         "step": step, "weights": _weights(spec), "dataset": data.fingerprint, "validation": figures,
@@ -327,12 +348,26 @@ def _exact(precision: str, threads: int, spread: Any) -> dict[str, Any]:
     return machine.exact(precision, threads) | ({"devices": spread.replicas} if spread else {})
 
 
-def _notes(data: Dataset, spec: Spec, batches: Batches, validated: int) -> Iterator[str]:
+def _unless_told(told: Mapping[str, int | None], begun_with: Mapping[str, Any]) -> Iterator[int]:
+    """Each option as it was given, or as the run was begun with, or as a new run has it."""
+    return (int(begun_with.get(name, UNLESS_TOLD[name]) if value is None else value) for name, value in told.items())
+
+
+def _notes(
+    data: Dataset, spec: Spec, batches: Batches, validated: int, done: int, warmup_d: int, source: Path | None
+) -> Iterator[str]:
+    if source is not None and not done:
+        yield f"the first weights are those of {source}"
+    if done < warmup_d:
+        yield f"the discriminator trains alone until step {warmup_d} (--warmup-d), and the generator does not change before"
+    elif done < spec.alone:
+        yield f"the generator trains alone until step {spec.alone}"
     if not validated:
-        yield "the val split is empty: no figures, and model.onnx follows the newest step"
+        yield ("the val split is empty: no figures, nothing that --metric and --patience could go by, and model.onnx follows the "
+               "newest step")  # fmt: skip
     if spec.fresh and not batches.anew:
         yield "the inputs are taken from the pairs as they are: this recipe cannot be laid on them anew"
-    if len(batches) < 4 * spec.batch:
+    if len(batches) < FEW:
         yield f"{len(batches)} pairs are few: the model will learn them by heart"
 
 
@@ -375,8 +410,9 @@ def _Stopper() -> Iterator[Any]:
         asked: int | None = None
 
         def listen(self) -> None:
-            for signum in before:
-                signal.signal(signum, note)
+            for signum, handler in before.items():
+                if handler is not signal.SIG_IGN:  # as in what a shell script starts with &
+                    signal.signal(signum, note)
 
     wish = Wish()
 

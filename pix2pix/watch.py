@@ -106,12 +106,15 @@ class Watch:
         )
         grid = self.validation.grid(restored, header)
         image_io.write(folder / "samples" / f"step-{step:06d}.png", grid, "PNG")
-        self.timeline.add(step, restored, f"{figures['restored']['psnr']:.2f} dB · {figures['restored']['ssim']:.3f}")
+        own = figures["restored"]
+        colour = f"ΔE {own['delta_e']:.1f} · " if "delta_e" in own else ""  # a gray copy wins on the others
+        self.timeline.add(step, restored, f"{colour}{own['psnr']:.2f} dB · {own['ssim']:.3f}")
         self.board.scalars(
             step, {f"validation/{metric}/{name}": value for name, row in figures.items() for metric, value in row.items()}
         )
         self.board.image(step, "validation/grid", grid)
-        self.board.image(step, "discriminator/patches", self._patches(restored))
+        if step > self.model.spec.alone:  # before, it has learned nothing
+            self.board.image(step, "discriminator/patches", self._patches(restored))
 
     def _patches(self, restored: Sequence[np.ndarray]) -> np.ndarray:
         """D's opinion of the first images, uint8: above on the originals, below on what was restored; white is "real"."""

@@ -9,7 +9,8 @@ from pix2pix.alarms import COLLAPSED, VALIDATIONS, WINDOWS, WON, alarms
 Rows = list[dict[str, Any]]
 
 WINS = (
-    "the discriminator has won: its losses stay below 0.02 (now 0.0100), so its gradient teaches the generator little; more "
+    "the discriminator has won: its losses stay below 0.02 (now 0.0100 for the originals, "
+    "0.0100 for what was restored), so its gradient teaches the generator little; more "
     "photos, or a preset with a smaller discriminator, would help"
 )
 COLLAPSES = (
@@ -18,7 +19,8 @@ COLLAPSES = (
 )
 OVERFITS = (
     "the last 4 validations are worse than that of step 100 while the training loss still falls (L1 0.0800 then, 0.0400 now): "
-    "it may be learning its photos by heart; best.json keeps step 100, and --patience would stop here"
+    "it may be learning its photos by heart; model.onnx stays that of step 100, and --patience N ends a run after N such "
+    "validations"
 )
 
 

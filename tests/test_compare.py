@@ -187,7 +187,7 @@ def test_a_run_without_a_validation_is_listed(pair: list[Path], tmp_path: Path, 
     young = write_run(tmp_path / "young", losses(50, 8.0))
     assert photomend(["compare", str(pair[0]), str(young), "--out", str(tmp_path / "out")]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "note: young has no validation yet\n"
+    assert captured.err == "note: young has no validation\n"
     lines = captured.out.splitlines()
     start = lines.index("runs: PSNR (dB) / SSIM")
     assert lines[start + 1 : start + 6] == [

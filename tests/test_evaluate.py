@@ -82,7 +82,7 @@ def test_a_classic_folder_is_read_in_either_direction(model: Path, tmp_path: Pat
         assert result.figures["restored"] == {"psnr": 100.0, "ssim": pytest.approx(1.0), "l1": 0.0}
         assert result.rows[0]["source"] == "test/1.png"
     assert result.summary()["images"] == 1
-    assert result.table().startswith(f"1 images of the split test of {tmp_path}/classic, restored by m\n")
+    assert result.table().startswith(f"1 image of the split test of {tmp_path}/classic, restored by m\n")
 
 
 def test_what_cannot_be_evaluated_is_one_line(model: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def refused(path: Path) -> str:
 
 def test_card_and_weights_come_back(path: Path) -> None:
     card = model_file.read_card(path)
-    assert card == {**GIVEN, **model_file.CONSTANT, "licence": "not stated", "prior": None}
+    assert card == {**GIVEN, **model_file.CONSTANT, "licence": "not stated", "prior": None, "direction": "AtoB"}
     assert card["format_version"] == 2
     assert card.keys() == model_file.CARD.keys()
     assert "invented" in card["statement"]

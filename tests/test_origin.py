@@ -138,7 +138,7 @@ def test_the_same_command_resumes_it(dataset: Path, source: Path, tmp_path: Path
     assert log(tmp_path / "whole") == log(tmp_path / "run")
     told = json.loads((tmp_path / "run" / "run.json").read_text())["options"]["from"]
     assert told == {"kind": "run", "step": 3}  # what it began with
-    with pytest.raises(RunError, match=r"from\.kind was run, now model; warmup_d was 0, now 200"):
+    with pytest.raises(RunError, match=r"--from was run, now model; --warmup-d was 0, now 200"):
         train_model(dataset, tmp_path / "run", steps=4, **{**options, "source": source / "model.onnx"})
 
 
@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_named_before_anything_is_made(
 ) -> None:
     run, model = tmp_path / "run", source / "model.onnx"
     task = "starts_from prior there, luminance here"
-    take = "take the --preset and the task it was made with"
+    take = f"take --preset {SMALL.name} and the task it was made for"
     for given, line in ((model, f"--from {model}: its generator is another one ({task}): {take}"),
                         (source, f"--from {source}: its generator is another one ({task}): {take}")):  # fmt: skip
         with pytest.raises(UsageError) as caught:

@@ -163,16 +163,24 @@ def test_a_damaged_checkpoint_is_said(run: RunFolder, damage: str) -> None:
         run.load(5)
 
 
+def done(run: RunFolder) -> None:
+    """As if a checkpoint was written."""
+    (run.checkpoints / "step-000001").mkdir(parents=True)
+
+
 def test_resuming_asks_for_the_same_run(run: RunFolder) -> None:
     more = {**ASKED, "steps": 20, "val_every": 1, "checkpoint_every": 7, "patience": 3}
     assert run.begin(more) is not None
     run.write(more, EXACT)
     assert json.loads((run.folder / "run.json").read_text())["options"] == more
+    for other in ({**ASKED, "seed": 1}, {**ASKED, "dataset": "other"}):
+        assert run.begin(other) is not None, "nothing was done yet"
+    done(run)
     with pytest.raises(RunError) as caught:
-        run.begin({**ASKED, "seed": 1, "preset": "mend"})
+        run.begin({**ASKED, "seed": 1, "preset": "mend", "spec": {"filters": [1]}})
     assert str(caught.value) == (
-        f"the run {run.folder} was started with other options (preset was tiny, now mend; seed was 0, now 1): use the same, or "
-        "choose another folder; only steps, val_every, checkpoint_every, patience may change"
+        f"the run {run.folder} was started with other options (--preset was tiny, now mend; --seed was 0, now 1): use the same, "
+        "or choose another folder; only --steps, --val-every, --checkpoint-every and --patience may change"
     )
     with pytest.raises(RunError) as caught:
         run.begin({**ASKED, "dataset": "other"})
@@ -184,7 +192,8 @@ def test_resuming_asks_for_the_same_run(run: RunFolder) -> None:
 def test_a_run_whose_source_was_trained_on_is_the_same_run(run: RunFolder) -> None:
     run.write({**ASKED, "from": {"kind": "run", "step": 5}}, EXACT)
     assert run.begin({**ASKED, "from": {"kind": "run", "step": 10}}) is not None
-    with pytest.raises(RunError, match=r"\(from was None, now None; from\.kind was run, now None\)|\(from\.kind was run, now"):
+    done(run)
+    with pytest.raises(RunError, match=r"\(--from was None, now None; --from was run, now None\)|\(--from was run, now"):
         run.begin({**ASKED, "from": None})
 
 
@@ -288,7 +297,8 @@ def test_a_differing_setting_is_named_alone(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     with run.lock():
         run.write({**ASKED, "spec": {"batch": 8, "size": 64}}, EXACT)
-    with pytest.raises(RunError, match=r"other options \(spec\.batch was 8, now 3\): use the same"):
+    done(run)
+    with pytest.raises(RunError, match=r"other options \(--batch was 8, now 3\): use the same"):
         run.begin({**ASKED, "spec": {"size": 64, "batch": 3}})
 
 
@@ -299,5 +309,5 @@ def test_a_worker_waits_for_its_chief(tmp_path: Path, run: RunFolder) -> None:
     assert str(caught.value) == (
         f"the chief has not begun the run {tmp_path}/elsewhere within 0 s: all workers need the same RUN folder"
     )
-    with pytest.raises(RunError, match="seed was 0, now 1"):
+    with pytest.raises(RunError, match="--seed was 0, now 1"):
         run.await_run({**ASKED, "seed": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import signal
 import sys
@@ -101,9 +102,11 @@ def test_a_run_holds_what_it_promises(dataset: Path, tmp_path: Path, monkeypatch
     assert set(rows[1]["losses"]) == LOSSES
     steps = [event for event in events if event.kind == "step"]
     assert [event.step for event in steps] == [1, 2, 3, 4, 5, 6]
-    for name in LOSSES:
-        assert rows[1]["losses"][name] == pytest.approx(np.mean([event.values[name] for event in steps]))
-    assert [event.kind for event in events if event.kind != "step"] == ["loading", "start", "validation", "validation"]
+    for name in LOSSES:  # what is told last is what is logged
+        assert rows[1]["losses"][name] == steps[-1].values[name]
+    assert [event.kind for event in events if event.kind != "step"] == [
+        "loading", "start", "note", "validation", "validation",
+    ]  # fmt: skip
     assert events[1].values["exact"] == told["exact"]
 
     best = json.loads((run / "best.json").read_text())
@@ -216,20 +219,25 @@ def test_a_finished_run_stays_as_it_is(dataset: Path, tmp_path: Path) -> None:
     assert report.steps == 2
     assert report.figures is not None
     assert [(run / name).read_bytes() for name in kept] == before
-    assert train_model(dataset, run, steps=1, **QUICK).steps == 2  # fewer than there are
+    with pytest.raises(UsageError, match=r"--steps 1: the run .*run has done 2 already: give as many or more"):
+        train_model(dataset, run, steps=1, **QUICK)
+    assert [(run / name).read_bytes() for name in kept] == before
+    (run / "model.onnx").unlink()  # by somebody: it is written anew
+    assert train_model(dataset, run, **QUICK).steps == 2  # as many as it was begun with
+    assert [(run / name).read_bytes() for name in kept] == before
 
     train_model(dataset, run, steps=3, val_every=2, checkpoint_every=2, patience=9, **QUICK)
     options = json.loads((run / "run.json").read_text())["options"]
     assert [options[name] for name in ("steps", "val_every", "checkpoint_every", "patience")] == [3, 2, 2, 9]
-    only = "use the same, or choose another folder; only steps, val_every, checkpoint_every, patience may change"
+    only = "use the same, or choose another folder; only --steps, --val-every, --checkpoint-every and --patience may change"
     for changed, line in (
-        ({"seed": 1}, "seed was 0, now 1"),
-        ({"batch": 4}, "spec.batch was 2, now 4"),
-        ({"ema": 0.5}, "spec.ema was 0.0, now 0.5"),
-        ({"val_images": 2}, "val_images was 3, now 2"),
-        ({"metric": "ssim"}, "metric was psnr, now ssim"),
-        ({"warmup_d": 3}, "warmup_d was 0, now 3"),
-        ({"seed": 1, "metric": "ssim"}, "metric was psnr, now ssim; seed was 0, now 1"),
+        ({"seed": 1}, "--seed was 0, now 1"),
+        ({"batch": 4}, "--batch was 2, now 4"),
+        ({"ema": 0.5}, "--ema was 0.0, now 0.5"),
+        ({"val_images": 2}, "--val-images was 3, now 2"),
+        ({"metric": "ssim"}, "--metric was psnr, now ssim"),
+        ({"warmup_d": 3}, "--warmup-d was 0, now 3"),
+        ({"seed": 1, "metric": "ssim"}, "--metric was psnr, now ssim; --seed was 0, now 1"),
     ):
         with pytest.raises(RunError) as caught:
             train_model(dataset, run, steps=3, **{**QUICK, **changed})
@@ -263,7 +271,8 @@ def test_an_empty_validation_split_is_said(tmp_path: Path, write_photos) -> None
     events: list[Event] = []
     report = train_model(tmp_path / "ds", tmp_path / "run", steps=2, tell=events.append, **QUICK)
     notes = [event.values["text"] for event in events if event.kind == "note"]
-    assert notes == ["the val split is empty: no figures, and model.onnx follows the newest step",
+    assert notes == ["the val split is empty: no figures, nothing that --metric and --patience could go by, and model.onnx "
+                     "follows the newest step",
                      "3 pairs are few: the model will learn them by heart"]  # fmt: skip
     assert report.figures is None
     assert report.model is not None
@@ -634,3 +643,17 @@ def test_a_photo_of_another_size_among_the_pairs(tmp_path: Path, capfd: pytest.C
     assert capfd.readouterr().err.splitlines()[-1] == (
         "photomend: train/odd.png is 48×24 pixels, but the pairs of this dataset are 64×32: all must be of one size"
     )
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_so() -> None:
+    """A shell script starts what ends in & with Ctrl-C ignored: a training must not stop at it, nor say that it was finished."""
+    from pix2pix.train import _Stopper
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with _Stopper() as stopper:
+            stopper.listen()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stopper.asked is None
+    finally:
+        signal.signal(signal.SIGINT, before)

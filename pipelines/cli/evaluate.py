@@ -16,14 +16,15 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
 @click.option(
     "--direction",
     type=click.Choice(["AtoB", "BtoA"]),
-    default="AtoB",
-    show_default=True,
-    help="Of classic datasets: which half is the input.",
+    default=None,
+    help="Of classic datasets: which half is the input.  [default: the one that the model learned from]",
 )
 @click.option("--csv", type=PATH, default=None, metavar="FILE", help="Write the figures of every image here.")
 @click.option("--sheet", type=PATH, default=None, metavar="FILE.png", help="Write a contact sheet here.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
-def command(model: str, dataset: Path, split: str, direction: str, csv: Path | None, sheet: Path | None, as_json: bool) -> int:
+def command(
+    model: str, dataset: Path, split: str, direction: str | None, csv: Path | None, sheet: Path | None, as_json: bool
+) -> int:
     """Restore the pairs of a split of DATASET with MODEL and print PSNR, SSIM and L1 beside the trivial baselines.
 
     input is the degraded image as it is; bicubic, for a mosaic, is the bicubic enlargement of its cell means. A model that
@@ -33,6 +34,8 @@ def command(model: str, dataset: Path, split: str, direction: str, csv: Path | N
 
     result = evaluate_model(model, dataset, split=split, direction=direction, csv=csv, sheet=sheet,
                             progress=Progress("evaluating", "images"))  # fmt: skip
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
     click.echo(result.table())
     if as_json:
         emit_json(result.summary())

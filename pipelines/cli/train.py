@@ -29,7 +29,9 @@ METRICS = ("auto", "psnr", "ssim", "l1", "delta_e")
     help="What is trained. mend: our own, the best. article: the recipe this project began with. "
     "paper: pix2pix as published. tiny: small and quick.",
 )
-@click.option("--steps", default=5000, show_default=True, type=click.IntRange(1), help="Updates in all.")
+@click.option(
+    "--steps", default=None, type=click.IntRange(1), help="Updates in all.  [default: 5000, or what the run was begun with]"
+)
 @click.option("--batch", default=None, type=click.IntRange(1), metavar="N", help="Pairs a step; the preset's own by default.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights, the order and the augmentation.")
 @click.option(
@@ -63,11 +65,10 @@ METRICS = ("auto", "psnr", "ssim", "l1", "delta_e")
 )
 @click.option(
     "--patience",
-    default=0,
-    show_default=True,
+    default=None,
     type=click.IntRange(0),
     metavar="N",
-    help="Stop after N validations without a better one; 0 is never.",
+    help="Stop after N validations without a better one; 0 is never.  [default: 0, or what the run was begun with]",
 )
 @click.option(
     "--ema",
@@ -100,15 +101,18 @@ METRICS = ("auto", "psnr", "ssim", "l1", "delta_e")
 )
 @click.option("--val-images", default=64, show_default=True, type=click.IntRange(1), help="Validation images, chosen by hash.")
 @click.option(
-    "--val-every", default=250, show_default=True, type=click.IntRange(1), metavar="STEPS", help="Steps between validations."
+    "--val-every",
+    default=None,
+    type=click.IntRange(1),
+    metavar="STEPS",
+    help="Steps between validations.  [default: 250, or what the run was begun with]",
 )
 @click.option(
     "--checkpoint-every",
-    default=250,
-    show_default=True,
+    default=None,
     type=click.IntRange(1),
     metavar="STEPS",
-    help="Steps between checkpoints.",
+    help="Steps between checkpoints.  [default: 250, or what the run was begun with]",
 )
 @click.option(
     "--device",
@@ -228,13 +232,15 @@ class Teller:
         self.shown = now
         speed = (event.step - self.first) / max(event.values["seconds"], 1e-6)
         left = clock((event.steps - event.step) / max(speed, 1e-6))
-        losses = " ".join(f"{name} {value:.4f}" for name, value in event.values.items() if name not in ("seconds", "g_loss"))
-        text = f"step {event.step}/{event.steps}, {speed * self.batch:.1f} images/s, {left} left: {losses}"
+        losses = [f"{name} {value:.4f}" for name, value in event.values.items() if name not in ("seconds", "g_loss")]
+        text = f"step {event.step}/{event.steps}, {speed * self.batch:.1f} images/s, {left} left"
         if not self.live:
-            click.echo(text, err=True)
+            click.echo(f"{text}: {' '.join(losses)}", err=True)
             return
-        shown = text if not self.last else f"{text} | {self.last}"
-        click.echo(f"\r{shown[: _columns() - 1]}\033[K", err=True, nl=False)
+        for part in ([f"| {self.last} |"] if self.last else []) + sorted(losses, key=lambda each: not each.startswith("g_l1")):
+            if len(text) + 1 + len(part) < _columns():  # whole parts, as many as there is room for
+                text += f" {part}"
+        click.echo(f"\r{text[: _columns() - 1]}\033[K", err=True, nl=False)
 
 
 def _short(figures: dict[str, dict[str, float]]) -> str:
