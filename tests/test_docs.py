@@ -44,7 +44,7 @@ def test_no_public_function_has_the_name_of_a_module() -> None:
 
 def options_of_all_commands() -> set[str]:
     context = click.Context(photomend)
-    found = {"--help", "--version"}
+    found = {"--help", "--version", "--logdir"}  # the last one of tensorboard
     for name in COMMANDS:
         command = photomend.get_command(context, name)  # type: ignore[attr-defined]
         found |= {option for parameter in command.params for option in parameter.opts}
