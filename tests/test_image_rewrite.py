@@ -91,7 +91,7 @@ def test_lossless_files_keep_every_sample_depth_and_alpha(data: bytes) -> None:
     {"quality": 75}, {"quality": 92, "subsampling": 0}, {"quality": 85, "subsampling": 1}, {"quality": 40, "subsampling": 2},
     {"quality": 80, "progressive": True},
 ])  # fmt: skip
-@pytest.mark.parametrize("path", SAMPLES[:2])
+@pytest.mark.parametrize("path", [SAMPLES[0], pytest.param(SAMPLES[1], marks=pytest.mark.slow)])
 def test_a_jpeg_keeps_its_tables_and_subsampling_and_changes_little(path: Path, options: dict[str, Any]) -> None:
     data = encoded(image_io.read(path).rgb8, "JPEG", **options)
     new, before, after = again(data)
@@ -215,6 +215,7 @@ def test_srgb_as_samples_of_every_kind(data: bytes, shape: tuple[int, ...]) -> N
         assert np.abs(samples.astype(int) - whole).max() <= (129 if photo.info.depth == 16 else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is missing: apt-get install libimage-exiftool-perl")
 @pytest.mark.parametrize("format", FORMATS)
 def test_another_program_reads_the_metadata_and_finds_no_fault(format: str, tmp_path: Path) -> None:

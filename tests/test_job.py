@@ -252,7 +252,7 @@ def demosaic(tmp_path: Path) -> Path:
                        recipe=["mosaic:block=8..24"], stride=32, crop={"kind": "faces", "margin": 0.25})  # fmt: skip
 
 
-@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("workers", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path, workers: int | None) -> None:
     rgb = photo(0, 512)
     where = box(rgb, 150, 160, 350, 340)
@@ -266,7 +266,7 @@ def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path
     Image.fromarray(photo(1, 300)).save(photos / "clean.jpg", quality=80)
     Image.fromarray(photo(2, 200)).save(photos / "clean.gif")
     (photos / "cut.jpg").write_bytes((photos / "clean.jpg").read_bytes()[:500])
-    fine = laid(photo(3, 1600), np.ones((1600, 1600), bool), Grid(4))
+    fine = laid(photo(3, 1200), np.ones((1200, 1200), bool), Grid(4))
     Image.fromarray(fine).save(photos / "fine.png")
     before = snapshot(photos)
     report = restore_photos(demosaic, [photos], tmp_path / "out", workers=workers)

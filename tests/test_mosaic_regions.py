@@ -48,7 +48,7 @@ def overlap(region: Region, truth: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("block", [4, 8, 13, 24, 32])
-@pytest.mark.parametrize("number", [0, 7])
+@pytest.mark.parametrize("number", [0, pytest.param(7, marks=pytest.mark.slow)])
 def test_the_grid_is_found_to_the_pixel_and_the_region_nearly(block: int, number: int) -> None:
     rgb = photo(number)
     height, width = rgb.shape[:2]
@@ -96,11 +96,13 @@ def test_cells_of_a_hundred_pixels() -> None:
     assert overlap(region, truth) > 0.8
 
 
-def test_no_mosaic_is_seen_where_none_is() -> None:
-    for number in range(0, len(SAMPLES), 3):
-        rgb = photo(number)
-        for shown in (rgb, jpeg(rgb), jpeg(rgb, 40), np.asarray(cv2.resize(jpeg(rgb), None, fx=1.5, fy=1.5))):
-            assert find_regions(shown) == []
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in range(3, len(SAMPLES), 3))]
+)  # fmt: skip
+def test_no_mosaic_is_seen_where_none_is(number: int) -> None:
+    rgb = photo(number)
+    for shown in (rgb, jpeg(rgb), jpeg(rgb, 40), np.asarray(cv2.resize(jpeg(rgb), None, fx=1.5, fy=1.5))):
+        assert find_regions(shown) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (11, 11), (12, 12), (13, 400), (40, 23), (63, 65), (100, 67)])

@@ -158,7 +158,7 @@ def test_a_run_goes_on_without_the_file_that_it_began_with(dataset: Path, source
     assert train_model(dataset, tmp_path / "run", steps=3, **options).steps == 3
     assert train_model(dataset, tmp_path / "run", steps=4, **{**options, "source": None}).steps == 4
     assert RunFolder(tmp_path / "run").options() == {**told, "steps": 4}
-    with pytest.raises(RunError, match=r"from\.kind was None, now run"):  # begun without one
+    with pytest.raises(RunError, match="--from was None, now run"):  # begun without one
         train_model(dataset, other, steps=2, source=source, ema=0.9, seed=7, **QUICK)
 
 

@@ -92,7 +92,7 @@ def test_the_model_sees_even_cells_and_the_smooth_image_between_them() -> None:
     assert np.abs(clean[middle, middle].astype(int) - image[middle, middle]).mean() < 3  # the traces of the JPEG are gone
 
 
-@pytest.mark.parametrize("number", [0, 3, 7])
+@pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (3, 7))])
 def test_what_is_pasted_fits_and_nothing_changes_outside(number: int) -> None:
     """With a model that knows the original, shifted in colour, the photo comes back."""
     rgb = photo(number)

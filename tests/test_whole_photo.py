@@ -86,7 +86,10 @@ def test_what_a_person_may_ask_for() -> None:
     assert np.array_equal(untouched.samples, before.samples)
 
 
-@pytest.mark.parametrize("kind", ["16 bits", "Display P3", "alpha", "grey", "16 bits with alpha", "CMYK"])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("Display P3", "alpha", "grey", "CMYK")]
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "16 bits with alpha", *SLOW])
 def test_nothing_changes_outside_of_the_mask_in_any_kind_of_file(kind: str) -> None:
     _, where, shown = with_mosaic()
     deep = shown.astype(np.uint16) * 257 + np.random.default_rng(0).integers(0, 60, shown.shape).astype(np.uint16)
