@@ -416,6 +416,7 @@ def test_killed_while_finishing(write_photos, tmp_path: Path, monkeypatch: pytes
         (archive / "9.png").unlink()
 
 
+@pytest.mark.slow
 def test_killed_while_finishing_and_then_other_photos(write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pairs lie in their splits already when new photos change the groups, and with them the splits."""
     names = {f"{number % 6}/{number}.png": number for number in range(18)}

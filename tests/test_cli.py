@@ -75,6 +75,7 @@ def test_build_tells_counts_that_add_up(write_photos, tmp_path: Path, capsys: py
     assert told["counts"] == json.loads((tmp_path / "ds" / "dataset.json").read_text())["counts"]
 
 
+@pytest.mark.slow
 def test_an_empty_split_is_told_with_the_number_of_groups(
     write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +136,7 @@ def test_pages_that_are_not_used_are_told(write_photos, tmp_path: Path, capsys: 
     assert line.replace("1 photo", "1 of the photos") in (tmp_path / "ds" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_licence_is_remembered(write_photos, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive, ds = write_photos({"a.png": 1}), tmp_path / "ds"
     for options in (["--license", "cc0-1.0"], []):

@@ -63,12 +63,14 @@ def test_a_job_that_kills_its_worker_costs_only_itself() -> None:
     assert done == {number: number * number for number in range(20) if number != 5}
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_costs_only_itself() -> None:
     done = dict(run_local(Square(hangs_at=5), range(20), 2, limit=0.5))
     assert isinstance(done.pop(5), TimedOut)
     assert done == {number: number * number for number in range(20) if number != 5}
 
 
+@pytest.mark.slow
 def test_a_worker_killed_from_outside_costs_nothing() -> None:
     runs, done = run_local(Square(), range(200), 2), {}
     for number, (job, result) in enumerate(runs):
@@ -140,6 +142,7 @@ def test_a_run_that_is_given_up_leaves_no_process() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in crew)
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("from tests.test_engines import Square\nfrom dataset_tools.engines import run_local\n"

@@ -63,7 +63,7 @@ def round_trip(spec: Spec, path: Path) -> None:
     assert written["prior"] == ("mosaic" if isinstance(a, list) else None)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "paper" else name for name in SMALL])
 def test_round_trip_of_every_kind(name: str, tmp_path: Path) -> None:
     round_trip(SMALL[name], tmp_path / "model.onnx")
 
@@ -74,6 +74,7 @@ def test_round_trip_of_every_preset(spec: Spec, tmp_path: Path) -> None:
     round_trip(spec, tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 def test_batch_is_free_and_so_are_the_sides_of_a_convolutional_network(tmp_path: Path) -> None:
     sides_of = {"article": (16, 16), "paper": (32, 32), "tiny": (24, 40), "mend": (24, 40), "colorize": (40, 8)}
     assert sides_of.keys() == SMALL.keys()
@@ -87,6 +88,7 @@ def test_batch_is_free_and_so_are_the_sides_of_a_convolutional_network(tmp_path:
             assert np.abs(restored - np.asarray(generator(batch, training=False))).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_generator_in_mixed_precision_gives_the_file_of_its_float32_weights(tmp_path: Path) -> None:
     for name in ("article", "mend", "colorize"):
         spec = SMALL[name]
@@ -115,6 +117,7 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
     refused(tmp_path / "model.onnx", generator, "differs from the Keras network by nan")
 
 
+@pytest.mark.slow
 def test_the_probe_is_compared_too(tmp_path: Path) -> None:
     generator = scramble(build_generator(SMALL["article"]))
     probe = images(SMALL["article"], 1)

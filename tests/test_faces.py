@@ -224,6 +224,7 @@ print(sorted(name for name, module in sys.modules.items() if module is None))
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_imports_no_tensorflow_and_keeps_stderr_clean() -> None:
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n[]\n", "")

@@ -26,6 +26,7 @@ def test_half_precision_only_where_it_is_worth_it(times: tuple[float, float], mo
     assert best_precision() == TIMES[times]
 
 
+@pytest.mark.slow
 def test_the_precision_is_measured() -> None:
     assert best_precision() in PRECISIONS
     assert all(0 < seconds < 10 for seconds in machine._seconds().values())

@@ -223,6 +223,7 @@ def test_the_play_generator_never_asks_d() -> None:
 
 
 @pytest.mark.usefixtures("eagerly")
+@pytest.mark.slow
 def test_the_play_discriminator_leaves_g_and_its_average_alone() -> None:
     for name in ("mend", "article"):
         spec = SMALL[name]
@@ -344,6 +345,7 @@ def test_a_device_without_memory_is_told_as_such(monkeypatch: pytest.MonkeyPatch
         model.train_on_batch(*batch(SMALL["tiny"]))
 
 
+@pytest.mark.slow
 def test_d_judges_a_pair_as_it_is_trained_on() -> None:
     for name in ("mend", "article"):
         model = pix2pix(SMALL[name])

@@ -142,6 +142,7 @@ def families(draw: st.DrawFn) -> list[str]:
 
 @settings(max_examples=25, deadline=None)
 @given(families())
+@pytest.mark.slow
 def test_the_fast_search_finds_exactly_what_brute_force_finds(texts: list[str]) -> None:
     held = hold(texts)
     expected = brute_force(held)

@@ -188,7 +188,7 @@ def test_a_residual_generator_is_free_of_the_rest_of_its_batch(name: str) -> Non
     assert np.allclose(together, alone, atol=1e-6) == (name in RESIDUAL)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "paper" else name for name in SMALL])
 def test_restoring_is_free_of_the_rest_of_its_batch(name: str) -> None:
     spec = SMALL[name]
     model = Pix2Pix(spec)

@@ -141,6 +141,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_point_loses_nothing(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage(dataset, [50, 51])
     rows = [row(50, "train"), row(51, "val"), *(row(number) for number in range(18))]  # every shard of train and val changes

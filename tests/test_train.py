@@ -355,6 +355,7 @@ def test_the_network_and_its_loss_are_named(name: str, value: float, line: str) 
         _check_finite({"d_loss": 1.0, name: value}, 7, 0, Path("run"))
 
 
+@pytest.mark.slow
 def test_no_number_before_the_first_checkpoint(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Pix2Pix.train_on_batch
     monkeypatch.setattr(Pix2Pix, "train_on_batch", lambda self, *batch: {**real(self, *batch), "d_loss": float("nan")})

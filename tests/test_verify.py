@@ -250,6 +250,7 @@ def test_a_pair_in_the_folder_of_another_split(portraits: Path) -> None:
     assert f"test/{moved} lies in the wrong split: the manifest places its photo in train" in verify_dataset(portraits)
 
 
+@pytest.mark.slow
 def test_a_build_leaks_none_of_them(tmp_path: Path, samples: list[Path]) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()

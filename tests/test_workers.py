@@ -86,6 +86,7 @@ def test_all_go_on_when_the_last_one_is_there() -> None:
     server.close()
 
 
+@pytest.mark.slow
 def test_one_that_does_not_come_is_named() -> None:
     names = addresses(3)
     (error, other) = in_threads(lambda: meet(Workers(names, 0), 1.0), lambda: meet(Workers(names, 1), 1.5))
