@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from dataset_tools import build, crops, degradations, files, finish, image_io, journal, pairs, staging
+from dataset_tools import build, colour, crops, degradations, files, finish, image_io, journal, pairs, staging
 from dataset_tools.build import BuildReport, build_dataset
 
 SPLIT = {  # label -> what is timed under it; a function that calls another is not told the other's time
     "read and hash": ((staging, "read_source"), (staging, "sha256")),
-    "decode": ((image_io, "decode"), (image_io, "_to_srgb")),
+    "decode": ((image_io, "decode"), (colour, "to_srgb")),
     "detect": (),  # FaceSearch.detect, imported late
     "crop": ((crops, "crop"),),
     "encode": ((image_io, "encode_png"), (pairs, "stitch")),

@@ -43,7 +43,8 @@ from pix2pix.layers import DoubledConv2D
 from pix2pix.machine import device
 from pix2pix.model import Pix2Pix
 from pix2pix.spec import Spec
-from pix2pix.train import _ahead, recipe_anew, spec_for
+from pix2pix.task import recipe_anew, spec_for
+from pix2pix.train import _ahead
 
 PRECISION = "mixed_bfloat16"
 TARGETS = {"article": 15, "mend": 25}  # % of the matrix rate, at batch TARGET_BATCH

@@ -14,7 +14,7 @@ from pix2pix.batches import Batches
 from pix2pix.model import Pix2Pix
 from pix2pix.networks import weights_by_path
 from pix2pix.run_folder import RunFolder
-from pix2pix.train import spec_for
+from pix2pix.task import spec_for
 from pix2pix.validation import Validation
 
 STEPS = 100  # of training, during which the statistics of other momenta gather

@@ -28,7 +28,7 @@ def ours(options: argparse.Namespace) -> Steps:
     from pix2pix.backend import keras, steps
     from pix2pix.batches import Batches
     from pix2pix.model import Pix2Pix
-    from pix2pix.train import recipe_anew, spec_for
+    from pix2pix.task import recipe_anew, spec_for
 
     steps().prepare(os.cpu_count() or 1)
     data = open_dataset(options.dataset)

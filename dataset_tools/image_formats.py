@@ -13,6 +13,7 @@ SUFFIXES = frozenset(
 # Images that are not read, of formats whose content does not tell them from other files
 UNREAD_SUFFIXES = frozenset((".tga", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".sgi", ".dds", ".icns", ".dng", ".svg"))
 APPLE_DOUBLE = b"\x00\x05\x16\x07"  # how the ._NAME begins that macOS leaves beside a file on other disks
+PNG_XMP = b"XML:com.adobe.xmp"  # keyword of the iTXt chunk that holds an XMP packet
 HEAD_BYTES = 64  # enough for `sniff`
 
 _BEGINNINGS = re.compile(
@@ -68,6 +69,25 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ValueError("checksum")
         yield kind, chunk
         at += len(chunk)
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """A whole chunk: length, type, content, checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_xmp(packet: bytes) -> bytes:
+    """The iTXt chunk of an XMP packet: not compressed, no language, no translated keyword."""
+    return png_chunk(b"iTXt", PNG_XMP + b"\0\0\0\0\0" + packet)
+
+
+def webp_chunks(data: bytes) -> Iterator[bytes]:
+    """The type of every chunk of a WEBP, from the first on."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        yield kind
+        at += 8 + length + length % 2
 
 
 def _gif_end(data: bytes) -> int:

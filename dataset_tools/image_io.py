@@ -15,26 +15,24 @@ import logging
 import os
 import re
 import stat
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from dataset_tools import errors, files
-from dataset_tools.image_formats import HEAD_BYTES, SUFFIXES, heif_pixels, png_chunks, reaches_its_end, sniff
+from dataset_tools import colour, errors, files
+from dataset_tools.image_formats import HEAD_BYTES, SUFFIXES, heif_pixels, png_chunks, png_xmp, reaches_its_end, sniff
 
 __all__ = ["HEAD_BYTES", "MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "Photo", "PhotoInfo", "decode", "encode",
-           "encode_jpeg", "encode_png", "from_srgb", "read", "sniff", "write", "write_animation"]  # fmt: skip
+           "encode_jpeg", "encode_png", "read", "sniff", "write", "write_animation"]  # fmt: skip
 
 MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**30
@@ -77,9 +75,9 @@ class Photo:
     @cached_property
     def rgb8(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 sRGB: 16 bits as round(x / 257), then the embedded profile, then alpha over white."""
-        samples = self.samples if self.samples.dtype == np.uint8 else _EIGHT_BITS[self.samples]
+        samples = colour.eight_bits(self.samples)
         mode = self.info.mode.removesuffix("A")
-        rgb = _to_srgb(samples if mode == self.info.mode else samples[..., :-1], mode, self.info.icc)
+        rgb = colour.to_srgb(samples if mode == self.info.mode else samples[..., :-1], mode, self.info.icc)
         if mode != self.info.mode:
             alpha = samples[..., -1:].astype(np.uint16)
             rgb = ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 65152: uint16 holds it
@@ -182,14 +180,14 @@ def _decode(data: bytes, format: str, name: str, wanted: int | Callable[[int, in
     if format == "JPEG" and bool((samples[-1] == 128).all()) and _made_up(data, image.mode, (width // scale, height // scale)):
         raise _truncated(name)
     if format != "TIFF":  # both decoders turn a TIFF themselves
-        samples = _UPRIGHT[orientation](samples)
+        samples = UPRIGHT[orientation](samples)
         width, height = (height, width) if orientation >= 5 else (width, height)
     if mode in ("LA", "RGBA"):
         notes.append("transparent pixels are shown over white")
     if getattr(image, "is_animated", False):
         notes.append("the file holds several pictures: this is the first")
     icc = bytes(image.info.get("icc_profile") or b"")  # empty, though there, where Pillow could not put it together
-    transform, note = _profile(icc, mode.removesuffix("A")) if "icc_profile" in image.info else (None, "")
+    transform, note = colour.transform(icc, mode.removesuffix("A")) if "icc_profile" in image.info else (None, "")
     if note:
         notes.append(note)
     if mode == "CMYK" and transform is None:
@@ -300,7 +298,7 @@ def _shrink(samples: NDArray[Any], factor: int, mode: str) -> NDArray[Any]:
     return np.asarray(np.rint(means).clip(0, 65535), np.uint16)
 
 
-_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # EXIF 2.32, tag 0x0112
+UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # by EXIF orientation (2.32, tag 0x0112)
     1: lambda a: a,
     2: lambda a: cv2.flip(a, 1),
     3: lambda a: cv2.flip(a, -1),
@@ -310,61 +308,6 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # EXIF 2.32, ta
     7: lambda a: cv2.flip(cv2.transpose(a), -1),
     8: lambda a: cv2.rotate(a, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-_EIGHT_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # round(x / 257)
-
-
-@lru_cache(maxsize=16)
-def _profile(icc: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, str]:
-    """The transform from the embedded profile to sRGB, None where it changes nothing or cannot be used, and a note ("" if none).
-
-    Relative colorimetric with black point compensation. Grey samples may carry an RGB profile: R = G = B then.
-    """
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        space = source.profile.xcolor_space.strip().replace("GRAY", "L")
-        if space != mode and (space, mode) != ("RGB", "L"):
-            return None, f"its colour profile is for {space}, not for {mode}: ignored"
-        relative, compensate = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), space, "RGB", relative, compensate)
-        probe = Image.frombytes(space, (64, 64), np.random.default_rng(0).bytes(4096 * len(space)))
-        change = np.asarray(transform.apply(probe), np.int16) - np.asarray(probe.convert("RGB"), np.int16)
-        return (transform if np.abs(change).max() > 1 else None), ""  # sRGB by any name needs no work
-    except Exception:
-        return None, "its colour profile is broken: ignored"
-
-
-def _to_srgb(samples: NDArray[Any], mode: str, icc: bytes | None) -> NDArray[Any]:
-    """(H, W, C) uint8 of mode L, RGB or CMYK -> (H, W, 3) uint8 sRGB."""
-    transform = _profile(icc, mode)[0] if icc else None
-    if mode == "L" and (transform is None or transform.input_mode == "RGB"):
-        samples, mode = np.dstack([samples.reshape(samples.shape[:2])] * 3), "RGB"
-    if mode == "RGB" and transform is None:
-        return np.ascontiguousarray(samples)
-    image = Image.frombytes(mode, samples.shape[1::-1], samples.tobytes())
-    return np.asarray(transform.apply(image) if transform else image.convert("RGB"))
-
-
-def from_srgb(rgb8: NDArray[np.uint8], info: PhotoInfo) -> NDArray[Any]:
-    """(H, W, 3) uint8 sRGB as samples of a photo with `info`, without alpha: (H, W) or (H, W, C), in its depth and colour space.
-
-    The way back from `Photo.rgb8`, as near as 8 bits and the photo's colour space can be.
-    """
-    mode = info.mode.removesuffix("A")
-    transform = _to_profile(info.icc, mode) if info.icc and _profile(info.icc, mode)[0] else None
-    image = Image.fromarray(np.ascontiguousarray(rgb8))
-    samples = np.asarray(transform.apply(image) if transform else image.convert(mode))
-    if mode == "L" and samples.ndim == 3:  # of a grey photo with an RGB profile
-        samples = np.asarray(Image.fromarray(samples).convert("L"))
-    return samples if info.depth == 8 else samples.astype(np.uint16) * 257
-
-
-@lru_cache(maxsize=16)
-def _to_profile(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
-    """From sRGB to a profile that `_profile` can use."""
-    target = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    space = target.profile.xcolor_space.strip().replace("GRAY", "L")
-    relative, compensate = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-    return ImageCms.buildTransform(ImageCms.createProfile("sRGB"), target, "RGB", space, relative, compensate)
 
 
 def _whole(data: bytes, format: str, name: str) -> bool:
@@ -450,10 +393,7 @@ def encode_png(rgb: NDArray[Any], xmp: bytes | None = None) -> bytes:
     rgb = _checked(rgb)
     _, encoded = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR) if rgb.ndim == 3 else rgb)
     data: bytes = encoded.tobytes()
-    if xmp is None:
-        return data
-    body = b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + xmp  # not compressed, no language, no translated keyword
-    return data[:33] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]  # after IHDR
+    return data if xmp is None else data[:33] + png_xmp(xmp) + data[33:]  # after IHDR
 
 
 def encode_jpeg(rgb: NDArray[Any], quality: int = 92, xmp: bytes | None = None, subsampling: int = 0) -> bytes:

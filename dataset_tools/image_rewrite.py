@@ -19,27 +19,17 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from dataset_tools import exif
 from dataset_tools.errors import OutputError
-from dataset_tools.image_formats import png_chunks
-from dataset_tools.image_io import Photo
+from dataset_tools.image_formats import PNG_XMP, png_chunk, png_chunks, png_xmp, webp_chunks
+from dataset_tools.image_io import UPRIGHT, Photo
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # that can be written, each with a mark in it
 QUALITY = 95  # where a JPEG or WEBP has no quality to take over
 
-_STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # upright -> as EXIF's orientation says that it lies in the file
-    1: lambda a: a,
-    2: lambda a: cv2.flip(a, 1),
-    3: lambda a: cv2.flip(a, -1),
-    4: lambda a: cv2.flip(a, 0),
-    5: cv2.transpose,
-    6: lambda a: cv2.rotate(a, cv2.ROTATE_90_COUNTERCLOCKWISE),
-    7: lambda a: cv2.flip(cv2.transpose(a), -1),
-    8: lambda a: cv2.rotate(a, cv2.ROTATE_90_CLOCKWISE),
-}
+_STORED = UPRIGHT | {6: UPRIGHT[8], 8: UPRIGHT[6]}  # the way back: all others undo themselves
 # Ancillary chunks of a PNG that say nothing about its pixels as they were encoded
 _PNG_KEPT = {b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"tEXt", b"zTXt", b"iTXt"}
 # Tags of a TIFF that describe the photo and not how its pixels lie in the file: names, dates, resolution, camera, IPTC, copyright
 _TIFF_KEPT = {269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 33432, 33723, 34675, 34665, 34853, 36867, 36868}
-_XMP = b"XML:com.adobe.xmp"
 
 
 @dataclass(frozen=True)
@@ -135,7 +125,7 @@ def _jpeg(job: _Job, samples: NDArray[Any]) -> bytes:
 
 def _webp(job: _Job, samples: NDArray[Any]) -> bytes:
     samples, mode = job.fitted(samples, ("RGB", "RGBA"), deep=False)
-    lossless = job.photo.info.format == "WEBP" and b"VP8L" in _webp_chunks(job.data)
+    lossless = job.photo.info.format == "WEBP" and b"VP8L" in webp_chunks(job.data)
     options = {"lossless": True, "quality": 60} if lossless else {"quality": QUALITY}
     return _saved(job, Image.fromarray(samples, mode), "WEBP", **options, method=4, exact=True)
 
@@ -145,15 +135,6 @@ def _saved(job: _Job, image: Image.Image, format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format, **{key: value for key, value in (told | options).items() if value is not None})
     return buffer.getvalue()
-
-
-def _webp_chunks(data: bytes) -> set[bytes]:
-    found, at = set(), 12
-    while at + 8 <= len(data):
-        kind, length = struct.unpack_from("<4sI", data, at)
-        found.add(kind)
-        at += 8 + length + length % 2
-    return found
 
 
 def _png(job: _Job, samples: NDArray[Any]) -> bytes:
@@ -167,26 +148,22 @@ def _png(job: _Job, samples: NDArray[Any]) -> bytes:
         held = list(png_chunks(job.data))
         chunks = [
             chunk for kind, chunk in held
-            if kind in _PNG_KEPT - (set() if job.icc else {b"iCCP"}) and not (kind == b"iTXt" and chunk[8:].startswith(_XMP))
+            if kind in _PNG_KEPT - (set() if job.icc else {b"iCCP"}) and not (kind == b"iTXt" and chunk[8:].startswith(PNG_XMP))
         ]  # fmt: skip
         colour = b"PLTE" in {kind for kind, _ in held}
         if colour:  # a profile of the palette's colours is one of theirs now
             job.notes.append("its palette became plain colours")
     else:
         if job.icc:
-            chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(job.icc)))
+            chunks.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(job.icc)))
         if dpi := job.source.info.get("dpi"):
-            chunks.append(_chunk(b"pHYs", struct.pack(">IIB", *(round(float(each) / 0.0254) for each in dpi), 1)))
+            chunks.append(png_chunk(b"pHYs", struct.pack(">IIB", *(round(float(each) / 0.0254) for each in dpi), 1)))
     if job.exif:
-        chunks.append(_chunk(b"eXIf", job.exif))
+        chunks.append(png_chunk(b"eXIf", job.exif))
     if job.xmp:
-        chunks.append(_chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + job.xmp))  # not compressed, no language, no translated keyword
+        chunks.append(png_xmp(job.xmp))
     pixels: bytes = encoded.tobytes()
     return pixels[:33] + b"".join(chunks) + pixels[33:]  # after IHDR
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def _tiff(job: _Job, samples: NDArray[Any]) -> bytes:

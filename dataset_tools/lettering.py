@@ -22,8 +22,8 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def drawable(text: str) -> str:
-    """`text` in the letters that Pillow's font has: accents fall, the multiplication sign is an x, the rest becomes "?"."""
-    plain = unicodedata.normalize("NFKD", text.replace("×", "x"))
+    """`text` in the letters that Pillow's font has: accents fall, × is an x, Δ a d, the rest becomes "?"."""
+    plain = unicodedata.normalize("NFKD", text.replace("×", "x").replace("Δ", "d"))
     kept = (letter for letter in plain if not unicodedata.combining(letter))
     return "".join(letter if " " <= letter <= "~" or letter == "·" else "?" for letter in kept)
 

@@ -34,8 +34,8 @@ class Size:
 
 
 SIZES = {
-    "full": Size(Recipe(size=128, degrade=("mosaic:block=8",), split="67/8/25", seed=1), 3000, 200.0, 250),
-    "quick": Size(Recipe(size=64, degrade=("mosaic:block=4",), split="67/8/25", seed=1), 1000, 20.0, 250),
+    "full": Size(Recipe(size=128, degrade=("mosaic:block=8",), split="67/8/25", seed=1), 1000, 200.0, 250),
+    "quick": Size(Recipe(size=64, degrade=("mosaic:block=4",), split="67/8/25", seed=1), 500, 20.0, 250),
 }
 
 
@@ -45,7 +45,7 @@ def run_demo(
     """Builds, trains and restores under `out`, and returns counts, seconds by stage and figures (also in out/demo.json).
 
     Args:
-        quick: a minute's worth, at 64 × 64, instead of five minutes' at 128 × 128.
+        quick: at 64 × 64 pixels instead of 128 × 128.
         say: told what happens at each step, in words.
         tell: told of training as `train_model` tells it.
 
@@ -64,7 +64,8 @@ def run_demo(
     splits = built.counts["splits"]
     say(f"   {splits['train']} people to learn from, {splits['val']} to watch, {splits['test']} held out. See {out}/dataset/")
 
-    say(f"2. Training a small model, {size.recipe.size} × {size.recipe.size} pixels, for about {size.seconds:.0f} seconds.")
+    side, limit = size.recipe.size, f"{size.steps} steps or {size.seconds:.0f} seconds"
+    say(f"2. Training a small model, {side} × {side} pixels, for {limit}.")
     start = time.perf_counter()
     trained = train_model(out / "dataset", out / "run", preset="tiny", steps=size.steps, max_seconds=size.seconds,
                           val_every=size.val_every, checkpoint_every=size.steps, tell=tell)  # fmt: skip

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import image_io
-from dataset_tools.image_io import Photo
+from dataset_tools import colour
+from dataset_tools.image_io import Photo, PhotoInfo
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 
@@ -26,7 +26,7 @@ def with_changes(photo: Photo, before: Rgb, after: Rgb, where: NDArray[np.bool_]
         colours = samples[..., 0]
     for start in range(int(rows[0]), int(rows[-1]) + 1, 256):  # strips, to bound the memory
         strip = slice(start, min(start + 256, int(rows[-1]) + 1))
-        change = image_io.from_srgb(after[strip], photo.info).astype(np.int32) - image_io.from_srgb(before[strip], photo.info)
+        change = _as_stored(after[strip], photo.info) - _as_stored(before[strip], photo.info)
         new = (colours[strip] + change).clip(0, np.iinfo(samples.dtype).max).astype(samples.dtype)
         if where is not None:
             kept = where[strip] if new.ndim == 2 else where[strip][:, :, None]
@@ -34,6 +34,11 @@ def with_changes(photo: Photo, before: Rgb, after: Rgb, where: NDArray[np.bool_]
         colours[strip] = new
     samples.setflags(write=False)
     return Photo(samples, photo.info)
+
+
+def _as_stored(rgb: Rgb, info: PhotoInfo) -> NDArray[np.int32]:
+    samples = colour.from_srgb(rgb, info.mode.removesuffix("A"), info.icc).astype(np.int32)
+    return samples if info.depth == 8 else samples * 257
 
 
 def in_colour(photo: Photo) -> Photo:

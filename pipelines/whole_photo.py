@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,7 +45,7 @@ class Outcome:
     mask: NDArray[np.uint8] | None = None  # (H, W) 0 to 255: how much of each pixel was invented
     regions: tuple[dict[str, Any], ...] = ()  # what was restored, for a report
     refused: tuple[str, ...] = ()  # a line for each region that this model cannot restore
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def restore_whole(engine: Engine, photo: Photo, wishes: Wishes = Wishes()) -> Outcome:

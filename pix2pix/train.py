@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from dataset_tools import degradations
-from dataset_tools.errors import DatasetError, MissingDependency, RunError, UsageError
+from dataset_tools.errors import MissingDependency, RunError, UsageError
 from dataset_tools.manifest import Dataset, open_dataset
-from dataset_tools.metrics import METRICS
 from pix2pix import workers
 from pix2pix.batches import Batches
 from pix2pix.events import Event
 from pix2pix.run_folder import RunFolder
-from pix2pix.spec import PRECISIONS, PRESETS, Spec
+from pix2pix.spec import PRECISIONS, Spec
+from pix2pix.stopper import Stopper
+from pix2pix.task import metric_of, metrics_told, model_card, recipe_anew, spec_for
 from pix2pix.validation import Figures, Validation
 
 LOG_EVERY = 50  # steps whose mean losses make one row of the log
@@ -81,7 +78,7 @@ def train_model(
     # --- what is to be done
     data = open_dataset(dataset, direction)
     spec = replace(spec_for(preset, data, batch, ema), recalibrate=recalibrate)
-    metric = _metric(metric, data)
+    metric = metric_of(metric, data)
     folder = RunFolder(run)
     told = {"steps": steps, "val_every": val_every, "checkpoint_every": checkpoint_every, "patience": patience}
     steps, val_every, checkpoint_every, patience = _unless_told(told, folder.options())
@@ -100,8 +97,8 @@ def train_model(
     chief = part[0] == 0
     batches = Batches(pairs, spec.size, spec.batch, seed, jitter=spec.jitter, flip=spec.flip, direction=direction,
                       anew=recipe_anew(data) if spec.fresh else (), prior=prior, spill=run, part=part)  # fmt: skip
-    validation = Validation(data.pairs("val"), spec.size, val_images, direction, spec.batch, _told(data, metric), prior)
-    with folder.lock() if chief else nullcontext(), _Stopper() as stopper:
+    validation = Validation(data.pairs("val"), spec.size, val_images, direction, spec.batch, metrics_told(data, metric), prior)
+    with folder.lock() if chief else nullcontext(), Stopper() as stopper:
         # --- the machine, as the run began with it
         held = folder.begin(asked) if chief else None
         if chief and (folder.steps() or [0])[-1] > steps:
@@ -145,16 +142,11 @@ def train_model(
             from pix2pix.origin import adopt
 
             adopt(model, source, origin)
-        watch = Watch(
-            folder,
-            model,
-            validation,
-            metric,
-            lambda at, found: model_card(spec, data, at, found, direction),
-            batches.at,
-            tell,
-            chief,
-        )
+
+        def card(step: int, figures: Figures | None) -> dict[str, Any]:
+            return model_card(spec, data, step, figures, direction)
+
+        watch = Watch(folder, model, validation, metric, card, batches.at, tell, chief)
         watch.begin(done)
         if done and chief and (best := folder.best()) and not folder.model.exists():  # somebody removed it
             model.set_variables(folder.load(best["step"])[0])
@@ -225,71 +217,6 @@ def play_at(step: int, spec: Spec, warmup_d: int) -> str:
     return "generator" if step < spec.alone else "both"
 
 
-def spec_for(preset: str, data: Dataset, batch: int | None = None, ema: float | None = None) -> Spec:
-    """The spec of `preset` for the dataset's task and size. Raises UsageError where it cannot take that size."""
-    if preset not in PRESETS:
-        raise UsageError(f"there is no preset {preset!r}: choose one of {', '.join(PRESETS)}")
-    spec = PRESETS[preset].for_task(task_of(data)).with_size(pair_size(data))
-    if batch is not None and batch < 1:
-        raise UsageError(f"--batch {batch}: give 1 or more")
-    if ema is not None and not 0 <= ema < 1:
-        raise UsageError(f"--ema {ema}: give 0 (none) to less than 1, such as 0.999")
-    return replace(spec, batch=batch or spec.batch, ema=spec.ema if ema is None else ema)
-
-
-def pair_size(data: Dataset) -> int:
-    """S, from dataset.json or, in a classic folder, from the first image. Raises DatasetError where that is no pair."""
-    if data.info:
-        return int(data.info["size"])
-    from dataset_tools import image_io
-
-    first = next(row for split in ("train", "val", "test") for row in data.pairs(split))
-    height, width = image_io.read(first.path).rgb8.shape[:2]
-    if width != 2 * height:
-        raise DatasetError(f"{first.path} is {width}×{height} pixels and no pair: A|B stand side by side, twice as wide as high")
-    return int(height)
-
-
-def task_of(data: Dataset) -> str:
-    """What a model of this dataset does: mosaic | colorize | other."""
-    steps = (data.info or {}).get("recipe", {}).get("degrade", [])
-    if any(step.startswith("mosaic") for step in steps):
-        return "mosaic"
-    return "colorize" if [step.partition(":")[0] for step in steps] == ["grayscale"] else "other"
-
-
-def model_card(spec: Spec, data: Dataset, step: int, figures: Figures | None, direction: str = "AtoB") -> dict[str, Any]:
-    """What the model file says of itself (the fields are documented in model_file.py)."""
-    recipe = (data.info or {}).get("recipe", {})
-    return {
-        "task": task_of(data), "preset": spec.name, "size": spec.size, "recipe": recipe.get("degrade", []),
-        "prior": "mosaic" if spec.generator.starts_from == "prior" else None, "direction": direction,
-        "crop": {"kind": recipe.get("crop"), "margin": recipe.get("margin"), "padding": recipe.get("padding"),
-                 "align": recipe.get("align", False)},
-        "step": step, "weights": _weights(spec), "dataset": data.fingerprint, "validation": figures,
-        "spec": spec.to_json(),
-    }  # fmt: skip
-
-
-def _weights(spec: Spec) -> str:
-    return "ema" if spec.ema else "recalibrated" if spec.recalibrate else "raw"
-
-
-def _metric(metric: str, data: Dataset) -> str:
-    if metric == "auto":
-        return "delta_e" if task_of(data) == "colorize" else "psnr"
-    ranking = [name for name, each in METRICS.items() if each.better != "none"]
-    if metric not in ranking:
-        raise UsageError(f"--metric {metric}: choose one of auto, {', '.join(ranking)}")
-    return metric
-
-
-def _told(data: Dataset, metric: str) -> tuple[str, ...]:
-    """The metrics of every validation: a gray copy wins on PSNR, so colorization is told in colours too."""
-    colours = ("delta_e", "colourfulness") if task_of(data) == "colorize" else ()
-    return tuple(dict.fromkeys(("psnr", "ssim", "l1", *colours, metric)))
-
-
 def _check(spec: Spec, seed: int, updates: str, precision: str, warmup_d: int, strategy: str, max_seconds: float) -> None:
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: give 0 to {2**32 - 1}")
@@ -316,14 +243,6 @@ def _origin(source: Path | None, spec: Spec, folder: RunFolder) -> dict[str, Any
     from pix2pix.origin import describe
 
     return describe(source, spec)
-
-
-def recipe_anew(data: Dataset) -> list[degradations.Step]:
-    """The steps of the recipe, if they can be laid on any crop, whatever it shows and wherever it was; else none."""
-    recipe = (data.info or {}).get("recipe", {})
-    steps = [degradations.parse(text) for text in recipe.get("degrade", [])] if recipe.get("made_by") == "build" else []
-    whole = all(not degradations.in_photo(step) and step.options.get("region", "whole") == "whole" for step in steps)
-    return steps if whole else []
 
 
 def _devices(
@@ -398,32 +317,3 @@ def _check_finite(losses: Mapping[str, float], step: int, last_saved: int, run: 
 def _last_figures(folder: RunFolder) -> Figures | None:
     found = [row["figures"] for row in folder.rows() if row["kind"] == "validation"]
     return found[-1] if found else None
-
-
-@contextmanager
-def _Stopper() -> Iterator[Any]:
-    """After `listen`, the first Ctrl-C or SIGTERM is a wish that the loop reads after its step; it is passed on at the end."""
-    here = threading.current_thread() is threading.main_thread()
-    before: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM) if here}
-
-    class Wish:
-        asked: int | None = None
-
-        def listen(self) -> None:
-            for signum, handler in before.items():
-                if handler is not signal.SIG_IGN:  # as in what a shell script starts with &
-                    signal.signal(signum, note)
-
-    wish = Wish()
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        wish.asked = signum
-        signal.signal(signum, before[signum])  # the second one stops at once
-
-    try:
-        yield wish
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-    if wish.asked is not None:
-        signal.raise_signal(wish.asked)

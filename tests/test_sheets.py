@@ -73,7 +73,7 @@ def test_a_mosaic_keeps_its_hard_edges_and_a_photo_does_not_get_any() -> None:
 
 
 def test_any_text_is_drawn_in_letters_that_the_font_has() -> None:
-    assert lettering.drawable("Żółć é × 12·3") == "Zo?c e x 12·3"
+    assert lettering.drawable("Żółć é × 12·3 ΔE") == "Zo?c e x 12·3 dE"
     assert lettering.drawable("漢\udcff\n") == "???"
     long = lettering.short("a-very-long-file-name-" * 9 + "end.jpg", 13, 200)
     assert lettering.font(13).getlength(long) <= 200

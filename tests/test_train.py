@@ -30,7 +30,9 @@ from pix2pix.model import Pix2Pix
 from pix2pix.model_file import read_card
 from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS
-from pix2pix.train import _check_finite, play_at, recipe_anew, train_model
+from pix2pix.stopper import Stopper
+from pix2pix.task import recipe_anew
+from pix2pix.train import _check_finite, play_at, train_model
 from pix2pix.validation import Validation
 from pix2pix.watch import Watch
 from tests.conftest import textured
@@ -649,11 +651,9 @@ def test_a_photo_of_another_size_among_the_pairs(tmp_path: Path, capfd: pytest.C
 
 def test_a_signal_that_was_ignored_from_the_start_stays_so() -> None:
     """A shell script starts what ends in & with Ctrl-C ignored: a training must not stop at it, nor say that it was finished."""
-    from pix2pix.train import _Stopper
-
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with _Stopper() as stopper:
+        with Stopper() as stopper:
             stopper.listen()
             os.kill(os.getpid(), signal.SIGINT)
             assert stopper.asked is None
