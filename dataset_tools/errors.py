@@ -9,7 +9,9 @@ PhotomendError                 exit 1   one line: what, where, what to do
 │   ├── Truncated              truncated            the file ends before the image does
 │   ├── Corrupt                corrupt              the bytes contradict their own format
 │   ├── TooLarge               too_large            more pixels than we are willing to hold (an image bomb)
-│   └── Unreadable             unreadable           no permission, vanished, an I/O error
+│   ├── Unreadable             unreadable           no permission, vanished, an I/O error
+│   ├── NotTrainedFor          not_trained_for      what there is to restore in it is nothing that the model has learned
+│   └── OutputTaken            output_taken         where it would be written lies a file that is not ours to replace
 ├── DatasetError               a dataset folder that is not ours, not whole, or of another recipe
 ├── RunError                   a run folder that does not fit what was asked for
 ├── ModelFileError             a model file that is not ours, or not whole
@@ -82,6 +84,18 @@ class Unreadable(PhotoError):
     """No permission, vanished, an I/O error."""
 
     reason = "unreadable"
+
+
+class NotTrainedFor(PhotoError):
+    """What there is to restore in it is nothing that the model has learned."""
+
+    reason = "not_trained_for"
+
+
+class OutputTaken(PhotoError):
+    """Where it would be written lies a file that is not ours to replace."""
+
+    reason = "output_taken"
 
 
 class DatasetError(PhotomendError):

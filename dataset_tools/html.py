@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html as standard
 from collections.abc import Iterable, Sequence
 
@@ -74,6 +75,12 @@ def element(tag: str, *content: object, kind: str = "", **attributes: object) ->
     return Markup(f"<{opening}>{''.join(map(escape, content))}</{tag}>")
 
 
+def void(tag: str, **attributes: object) -> Markup:
+    """<tag …>, an element that holds nothing, such as an input field. An underscore in a name is a hyphen."""
+    given = (f'{name.replace("_", "-")}="{escape(value)}"' for name, value in attributes.items())
+    return Markup(f"<{' '.join([tag, *given])}>")
+
+
 def image(rgb: NDArray[np.uint8], alt: str, quality: int = 85) -> Markup:
     """An <img> that carries `rgb`, uint8 (H, W, 3) sRGB, inside itself as a JPEG, at its own size."""
     data = base64.b64encode(image_io.encode_jpeg(rgb, quality=quality)).decode("ascii")
@@ -132,21 +139,29 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
     return element("div", element("table", *lines), kind="wide")
 
 
-def page(title: str, body: Iterable[Markup]) -> str:
-    """A whole document in UTF-8 with `title` as its heading. It asks for nothing from outside, and its policy forbids it."""
+def page(title: str, body: Iterable[Markup], style: str = "", script: str = "") -> str:
+    """A whole document in UTF-8 with `title` as its heading. It asks for nothing from outside, and its policy forbids it.
+
+    `style` is added to the house's own; `script`, whose hash the policy names, is the only one that runs.
+    """
+    policy = POLICY
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+        policy += f"; script-src 'sha256-{digest}'"
     parts = [
         "<!doctype html>",
         '<html lang="en">',
         "<head>",
         '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title>",
-        f"<style>{STYLE}</style>",
+        f"<style>{STYLE}{style}</style>",
         "</head>",
         "<body>",
         element("h1", title),
         *map(escape, body),
+        *([f"<script>{script}</script>"] if script else []),
         "</body>",
         "</html>",
     ]

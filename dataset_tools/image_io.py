@@ -32,7 +32,7 @@ from dataset_tools import colour, errors, files
 from dataset_tools.image_formats import HEAD_BYTES, SUFFIXES, heif_pixels, png_chunks, png_xmp, reaches_its_end, sniff
 
 __all__ = ["HEAD_BYTES", "MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "Photo", "PhotoInfo", "decode", "encode",
-           "encode_jpeg", "encode_png", "read", "sniff", "write", "write_animation"]  # fmt: skip
+           "encode_jpeg", "encode_png", "encode_webp", "read", "sniff", "write", "write_animation"]  # fmt: skip
 
 MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**30
@@ -399,6 +399,11 @@ def encode_png(rgb: NDArray[Any], xmp: bytes | None = None) -> bytes:
 def encode_jpeg(rgb: NDArray[Any], quality: int = 92, xmp: bytes | None = None, subsampling: int = 0) -> bytes:
     """JPEG of (H, W, 3) sRGB or (H, W) grey, uint8. `subsampling` of its colour: 0 none (4:4:4), 1 (4:2:2), 2 (4:2:0)."""
     return _save(rgb, "JPEG", quality=quality, subsampling=subsampling, xmp=xmp)
+
+
+def encode_webp(rgb: NDArray[Any], quality: int) -> bytes:
+    """WEBP of (H, W, 3) sRGB or (H, W) grey, uint8."""
+    return _save(rgb, "WEBP", quality=quality)
 
 
 def encode(rgb: NDArray[Any], format: str, xmp: bytes | None = None) -> bytes:

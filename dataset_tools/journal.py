@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from dataset_tools import files
 from dataset_tools.archive import decode_name
-from dataset_tools.errors import DatasetError, OutputError
+from dataset_tools.database import Database
+from dataset_tools.errors import DatasetError
 from dataset_tools.manifest import STATE, Row
 from dataset_tools.watched import Job, Stats, stats
 
@@ -40,7 +38,7 @@ CREATE TEMP TABLE verdicts (job INTEGER PRIMARY KEY, verdict TEXT);
 """
 
 
-class Journal:
+class Journal(Database):
     """The jobs that are done, their rows as they were before grouping, and what their files were like. Held by one process.
 
     Every job is one transaction. PR_SET_PDEATHSIG and atomic pair files make a lost one harmless: it is done again.
@@ -48,30 +46,15 @@ class Journal:
 
     def __init__(self, dataset: Path, made_with: Row):
         """`made_with`: versions and detector. Rows made with others are forgotten, since their bytes could differ."""
-        self.path = dataset / STATE / "journal.sqlite"
+        super().__init__(dataset / STATE / "journal.sqlite", DatasetError, "add --fresh to build the dataset anew")
         self.changed = 0  # jobs whose files are no longer what they were
         with self._errors():
-            self._db = sqlite3.connect(self.path, isolation_level=None)
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # no shared memory, which network file systems lack
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("PRAGMA temp_store=FILE")
             self._db.executescript(_PASSING_TABLES)
             text = files.json_line({**made_with, "tables": _TABLES})
             known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'made_with'").fetchone()
             if not known or self._db.execute("SELECT text FROM made_with").fetchall() != [(text,)]:
                 self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")
                 self._db.execute("INSERT INTO made_with VALUES (?)", (text,))  # a kill before it costs the tables once more
-
-    def close(self) -> None:
-        with self._errors():
-            self._db.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # --- while photos are worked on
 
@@ -246,32 +229,6 @@ class Journal:
                  "ORDER BY place, relative, face")  # fmt: skip
         for text, verdict in self._select(query):
             yield judge(json.loads(text), json.loads(verdict) if verdict else None)
-
-    def _select(self, query: str) -> Iterator[Any]:
-        with self._errors():
-            yield from self._db.execute(query)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise OutputError(
-                f"{self.path} cannot be written ({error}): free some space, then run the same command again"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise DatasetError(f"{self.path} is damaged ({error}): add --fresh to build the dataset anew") from error
 
 
 def _job_name(job: Job) -> str:

@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dataset_tools import image_io
-from dataset_tools.archive import decode_name, encode_name, walk
+from dataset_tools import files
+from dataset_tools.archive import encode_name
 from dataset_tools.engines import TimedOut, WorkerDied, default_workers, run_here, run_local
 from dataset_tools.errors import PhotomendError, UsageError
-from dataset_tools.groups import SPLITS
-from dataset_tools.html import Markup
-from dataset_tools.manifest import is_dataset, open_dataset
-from dataset_tools.pairs import DIRECTIONS
 from pipelines import report as reports
-from pipelines.engines import OnnxEngine, open_engine, resolve_model
-from pipelines.evaluate import SHEET_ROWS, evenly, split_pairs
-from pipelines.report import RestoreReport
-from pipelines.restore import BATCH, Item, Row, Shown, Target, metric_names
+from pipelines.engines import OnnxEngine, resolve_model
+from pipelines.evaluate import SHEET_ROWS, evenly
+from pipelines.inputs import base_name, check_paths, find, kind_of
+from pipelines.ledger import Kept, Ledger, path_of
+from pipelines.outputs import FORMATS, KEPT, STATE, Target, check_file, is_file_output, name_outputs, sweep
+from pipelines.pictures import shown_again
+from pipelines.report import PICTURES, RestoreReport
+from pipelines.restore import BATCH, Item, Row, Shown, in_words, metric_names
 from pipelines.whole_photo import Wishes
 from pipelines.work import Done, RestoreWork, Settings, Task
 
-INPUT_KINDS = ("photo", "crop", "pair")
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",
-           ".tiff": "TIFF"}  # fmt: skip
-KEPT = frozenset(FORMATS.values())  # formats that can carry the mark; a file of any other becomes a PNG
 WORTH_A_WORKER = 8  # photos, or batches of crops, for which another process is worth its start
-TIME_LIMIT = 1800  # seconds for one photo, or for a batch of crops
+TIME_LIMIT = 1800.0  # seconds for one photo, or for a batch of crops
 
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a job has to do, by task."""
+
+    todo: tuple[Task, ...]
+    current: tuple[tuple[Task, Kept], ...]  # what an earlier run has done, and what it noted
+    not_images: int
+
+    def summary(self) -> dict[str, Any]:
+        """What --dry-run --json prints."""
+        names = {task.item.source: in_words(task.target.name) for task in self.todo}
+        return {"to_do": len(self.todo), "done_before": len(self.current), "not_images": self.not_images, "outputs": names}
+
+    def lines(self, most: int = 10) -> list[str]:
+        """The same in words."""
+        told = [f"{len(self.todo)} photos to do, {len(self.current)} done by an earlier run, {self.not_images} no images"]
+        told += [f"   {task.item.source} -> {in_words(task.target.name)}" for task in self.todo[:most]]
+        return told + ([f"   and {len(self.todo) - most} more"] if len(self.todo) > most else [])
+
+
 def restore_photos(
     model: str | Path, inputs: Sequence[Path], output: Path, *, input_kind: str | None = None, direction: str = "AtoB",
-    split: str = "test", wishes: Wishes | None = None, gps: bool = True, workers: int | None = None,
-    progress: Progress | None = None,
+    split: str = "test", wishes: Wishes | None = None, gps: bool = True, format: str | None = None, mask: bool = False,
+    label: bool = False, workers: int | None = None, time_limit: float | None = None, progress: Progress | None = None,
 ) -> RestoreReport:  # fmt: skip
     """Restores every photo of `inputs` (files and folders) into the folder `output`, names and sizes kept, and reports.
 
@@ -51,54 +69,165 @@ def restore_photos(
         split: what is restored of an INPUT that is a dataset's own folder.
         wishes: of whole photos: how strongly, and which regions.
         gps: keep the location that a photo tells.
+        format: JPEG, PNG, WEBP or TIFF for all that is restored; None: each keeps its own.
+        mask: write the map of invented pixels beside each photo, NAME.mask.png: 0 is the photo's own, 255 the model's.
+        label: draw a small visible note on what was restored.
         workers: processes; None: one a core, or this process alone where there is little to do.
+        time_limit: seconds for one photo, or for a batch of crops; None: TIME_LIMIT, where there are worker processes.
         progress: called as progress(done, total).
 
-    A photo that cannot be read, or that this model cannot restore, is a failed row and never ends the job; exit_code of the
-    report is 3 then. A whole photo in which nothing is to be restored is copied as it is, and counted as such.
+    What an earlier run has done is left as it is where photo, model, settings and output are the same, so that the same call
+    goes on after a kill; nothing that an earlier run restored is removed. A photo that cannot be read, or that this model cannot
+    restore, is a failed row and never ends the job; exit_code of the report is 3 then. A whole photo in which nothing is to be
+    restored is copied as it is, and counted as such.
 
     Raises:
         UsageError: paths or options that cannot be meant. PhotomendError: no image.
-        OutputError: `output` is not ours, or cannot be written. ModelFileError, DatasetError: not a model, not a dataset.
+        OutputError, FolderBusy: `output` is not ours, cannot be written, or is in use. ModelFileError, DatasetError: not a
+        model, not a dataset.
     """
-    began = time.monotonic()
-    wishes = wishes or Wishes()
-    model_file = resolve_model(model)
-    check_paths(inputs, output)
-    kind = _kind(inputs, input_kind, direction)
-    check_wishes(wishes)
-    engine = open_engine(model_file)
-    items, not_images, linked = find(inputs, split, direction)
-    if not items:
-        raise PhotomendError(
-            f"{', '.join(map(_shown, inputs))} holds no image ({not_images} other files): give a folder of photos"
-        )
-    to_file = _is_file_output(inputs, output)
-    earlier: set[str] = set()
-    if to_file:
-        reports.check_file(output)
-        name = Path(output.name)
-        targets = [Target(output.parent, name, FORMATS[output.suffix.lower()], name)]
-    else:
-        reports.check_folder(output)
-        targets = name_outputs(items, output)
-        earlier = reports.begin(output)
-    settings = Settings(kind, direction, metric_names(item.drawn for item in items), gps, wishes)
-    rows, shown, pictures = _run(engine, model_file, items, targets, settings, workers, progress)
-    if to_file and rows[0].status == "failed":
-        raise PhotomendError(rows[0].message or "")
-    told: dict[str, Any] = {"inputs": [encode_name(os.fsencode(_base(path))) for path in inputs], "input": kind}
-    told |= {"direction": direction, "split": split} if kind == "pair" else {"gps": gps}
-    told |= asdict(wishes) if kind == "photo" else {}
-    report = RestoreReport(
-        model={"name": engine.name, "sha256": engine.sha256, "card": engine.card}, settings=told, rows=tuple(rows),
-        files=not_images + len(rows), not_images=not_images, linked_folders=tuple(linked), seconds=time.monotonic() - began,
-        shown=tuple(shown), pictures=pictures,
-    )  # fmt: skip
-    if not to_file:
-        reports.remove_stale(output, earlier - {row.output for row in rows if row.output})
-        reports.write(output, report)
-    return report
+    job = RestoreJob(model, inputs, output, input_kind=input_kind, direction=direction, split=split, wishes=wishes, gps=gps,
+                     format=format, mask=mask, label=label)  # fmt: skip
+    return job.run(workers, time_limit, progress)
+
+
+class RestoreJob:
+    """One job, as `restore_photos` describes it. Making it checks everything and writes nothing."""
+
+    def __init__(
+        self, model: str | Path, inputs: Sequence[Path], output: Path, *, input_kind: str | None = None,
+        direction: str = "AtoB", split: str = "test", wishes: Wishes | None = None, gps: bool = True,
+        format: str | None = None, mask: bool = False, label: bool = False,
+    ):  # fmt: skip
+        self._model, self._output = resolve_model(model), output
+        check_paths(inputs, output)
+        kind, wishes = kind_of(inputs, input_kind, direction), wishes or Wishes()
+        check_wishes(wishes)
+        if format not in (None, *KEPT):
+            raise UsageError(f"--format {format}: choose one of {', '.join(sorted(KEPT))}")
+        self._engine = OnnxEngine(self._model)
+        items, self._not_images, self._linked = find(inputs, split, direction)
+        if not items:
+            raise PhotomendError(
+                f"{', '.join(map(in_words, inputs))} holds no image ({self._not_images} other files): give a folder of photos"
+            )
+        self._to_file = is_file_output(inputs, output)
+        if self._to_file:
+            targets = [_as_file(items[0], output, mask)]
+            check_file(output)
+        else:
+            targets = name_outputs(items, output, format, mask)
+            reports.check_folder(output)
+        names = metric_names(item.drawn for item in items)
+        self._settings = Settings(kind, direction, names, gps, mask, label, format, wishes)
+        made_with = self._settings.made_with(importlib.metadata.version("photomend"), self._engine.sha256)
+        sheet = evenly(len(items), SHEET_ROWS)
+        self._tasks = [
+            Task(index, item, target, made_with, None, index < PICTURES and not self._to_file, index in sheet)
+            for index, (item, target) in enumerate(zip(items, targets, strict=True))
+        ]
+        told: dict[str, Any] = {"inputs": [encode_name(os.fsencode(base_name(path))) for path in inputs], "input": kind}
+        told |= {"direction": direction, "split": split} if kind == "pair" else {"gps": gps}
+        told |= asdict(wishes) if kind == "photo" else {}
+        self._told = told | {"format": format or "as it was", "mask": mask, "label": label}
+
+    def plan(self) -> Plan:
+        """What `run` would do. Raises FolderBusy: another job works in that OUTPUT."""
+        if self._to_file or not path_of(self._output).exists():
+            return Plan(tuple(self._tasks), (), self._not_images)
+        with files.folder_lock(_lock(self._output), in_words(self._output)), Ledger(self._output) as ledger:
+            return self._plan(ledger)
+
+    def run(
+        self, workers: int | None = None, time_limit: float | None = None, progress: Progress | None = None
+    ) -> RestoreReport:  # fmt: skip
+        """Does it. Ctrl-C and SIGTERM end it between two photos at most; the next run goes on."""
+        began = time.monotonic()
+        if time_limit is not None and time_limit <= 0:
+            raise UsageError(f"--time-limit {time_limit:g}: give a number of seconds")
+        with ExitStack() as held:
+            ledger = None
+            if not self._to_file:
+                held.enter_context(files.folder_lock(_lock(self._output), in_words(self._output)))
+                ledger = held.enter_context(Ledger(self._output))
+                sweep(self._output, [task.target for task in self._tasks])
+                reports.begin(self._output)
+            report = self._run(ledger, workers, time_limit, progress)
+            report = replace(report, seconds=time.monotonic() - began)
+            if ledger:
+                reports.write(self._output, report)
+            elif report.failed:
+                raise PhotomendError(report.rows[0].message or "")
+        return report
+
+    def _plan(self, ledger: Ledger) -> Plan:
+        todo, current = [], []
+        for task in self._tasks:
+            kept = ledger.kept(task.target.name)
+            if kept and kept.is_current(task.item.path, task.made_with, self._output):
+                current.append((task, kept))
+            else:
+                todo.append(replace(task, kept=kept))
+        return Plan(tuple(todo), tuple(current), self._not_images)
+
+    def _run(
+        self, ledger: Ledger | None, workers: int | None, time_limit: float | None, progress: Progress | None
+    ) -> RestoreReport:  # fmt: skip
+        plan = self._plan(ledger) if ledger else Plan(tuple(self._tasks), (), self._not_images)
+        rows = {task.index: replace(kept.row, source=task.item.source) for task, kept in plan.current}
+        earlier, shown = len(rows), dict[int, Shown]()
+        if ledger:
+            ledger.begin(task.target.name for task in plan.todo if task.kept)
+        if progress and rows:
+            progress(len(rows), len(self._tasks))
+        for answers in self._answers(plan.todo, workers, time_limit):
+            for task, done in answers:
+                rows[task.index] = done.row
+                earlier += done.as_before
+                if done.shown:
+                    shown[task.index] = done.shown
+            if ledger:
+                ledger.add((task.target.name, done.kept, done.page) for task, done in answers if done.kept)
+                ledger.settle(task.target.name for task, done in answers if task.kept and not done.kept)
+            if progress:
+                progress(len(rows), len(self._tasks))
+        pictures: dict[str, str] = {}
+        if ledger:
+            restored = {task.target.name: task for task in self._tasks if rows[task.index].status == "restored"}
+            pages = {restored[name].index: page for name, page in ledger.pictures(restored)}
+            pictures = {self._tasks[index].item.source: page for index, page in sorted(pages.items())[:PICTURES]}
+            for index in {task.index for task in self._tasks if task.on_sheet} & pages.keys() - shown.keys():
+                shown[index] = shown_again(rows[index].source, pages[index], rows[index].metrics)
+        card = {"name": self._engine.name, "sha256": self._engine.sha256, "card": self._engine.card}
+        ordered = tuple(rows[index] for index in range(len(self._tasks)))
+        return RestoreReport(
+            model=card, settings=self._told, rows=ordered, files=self._not_images + len(ordered), not_images=self._not_images,
+            earlier=earlier, others=ledger.others(task.target.name for task in self._tasks) if ledger else 0,
+            linked_folders=tuple(self._linked), shown=tuple(shown[index] for index in sorted(shown)), pictures=pictures,
+        )  # fmt: skip
+
+    def _answers(
+        self, tasks: Sequence[Task], workers: int | None, time_limit: float | None, alone: bool = False
+    ) -> Iterator[list[tuple[Task, Done]]]:  # fmt: skip
+        """What becomes of the tasks, some at a time, in the order of completion."""
+        size = 1 if alone or self._settings.kind == "photo" else BATCH
+        jobs = [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
+        wanted = min(workers or default_workers(), max(1, -(-len(jobs) // WORTH_A_WORKER)))
+        if workers is None and wanted < 2 and time_limit is None and not alone:
+            running = run_here(RestoreWork(self._model, self._settings, engine=self._engine), jobs)
+        else:
+            threads = max(1, default_workers() // wanted)
+            running = run_local(RestoreWork(self._model, self._settings, threads), jobs, wanted, time_limit or TIME_LIMIT)
+        lost: list[Task] = []
+        for job, result in running:
+            if isinstance(result, list):
+                yield list(zip(job, result, strict=True))
+            elif len(job) == 1:
+                yield [(job[0], _lost(job[0].item, result, time_limit or TIME_LIMIT))]
+            else:
+                lost += job  # one of them did it: which one shows when each goes alone
+        if lost:
+            yield from self._answers(lost, workers, time_limit, alone=True)
 
 
 def check_wishes(wishes: Wishes) -> None:
@@ -111,178 +240,21 @@ def check_wishes(wishes: Wishes) -> None:
         raise UsageError(f"--min-face {wishes.least}: give a number of pixels, 0 or more")
 
 
-def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> tuple[list[Item], int, list[str]]:
-    """Every photo of the INPUTs, by (input, path bytes), named as below OUTPUT; how many other files; links to folders.
-
-    Something counts as a photo if it is one by content, or claims by its suffix to be one.
-    """
-    items: list[Item] = []
-    seen, linked = 0, []
-    roots = [dataset_of(path) for path in inputs]
-    datasets = {root: open_dataset(root, direction) for root in set(roots) if root}
-    for path, root in zip(inputs, roots, strict=True):
-        if root and (datasets[root].info or {}).get("recipe", {}).get("format") == "webdataset":
-            raise UsageError(
-                f"{_shown(path)} holds its pairs in tar shards, which are not restored: use photomend evaluate on it, "
-                "or restore a dataset built with --format folder"
-            )
-    drawn = {row.path: row.degradations for each in datasets.values() for name in SPLITS for row in each.pairs(name)}
-    for path, root, label in zip(inputs, roots, _labels(inputs), strict=True):
-        if root and root == path.resolve():
-            found = [(row.path, row.path.relative_to(root)) for row in split_pairs(datasets[root], split)]
-        elif path.is_dir():
-            sources, links = walk([path])
-            linked += [encode_name(os.fsencode(label / os.fsdecode(decode_name(link)))) for link in links]
-            found = [(Path(source.path), Path(os.fsdecode(source.relative))) for source in sources]
-        else:
-            found = [(path, Path())]
-        seen += len(found)
-        for file, below in found:
-            counts, format = _look(file)
-            if counts:
-                items.append(Item(file, label / below, format, drawn.get(file.resolve(), ())))
-    return items, seen - len(items), linked
+def _as_file(item: Item, output: Path, mask: bool) -> Target:
+    """OUTPUT as a file. What is not restored keeps the format of the photo, whatever OUTPUT is called."""
+    name, format = Path(output.name), FORMATS[output.suffix.lower()]
+    as_it_is = name if format == item.format else name.with_suffix(item.path.suffix)
+    return Target(output.parent, name, format, as_it_is, name.with_name(f"{name.name}.mask.png") if mask else None)
 
 
-def name_outputs(items: Sequence[Item], folder: Path) -> list[Target]:
-    """Where below `folder` each item goes. No two are the same, none is a file of the report or a folder of another.
-
-    A file keeps its name where its format can carry the mark, else .png follows the whole old name (x.gif.png). Where that is
-    taken, the old suffix is repeated (sheet.png.png), then come -2, -3.
-    """
-    taken = {Path(name) for name in reports.FILES}.union(*(item.name.parents for item in items))
-    targets: dict[int, Target] = {}
-    for index in sorted(range(len(items)), key=lambda index: items[index].format not in KEPT):  # names that are kept come first
-        name, format = items[index].name, items[index].format
-        suffix = name.suffix if format in KEPT else ".png"
-        target = name if format in KEPT else name.with_name(name.name + suffix)
-        number = 1
-        while target in taken:
-            target = name.with_name(f"{name.name}{f'-{number}' if number > 1 else ''}{suffix}")
-            number += 1
-        taken.add(target)
-        as_it_is = name if name == target or name not in taken else target.with_name(f"{target.name}{name.suffix}")
-        targets[index] = Target(folder, target, format if format in KEPT and format else "PNG", as_it_is)
-    return [targets[index] for index in range(len(items))]
+def _lock(output: Path) -> Path:
+    return output / STATE / reports.LOCK
 
 
-def dataset_of(path: Path) -> Path | None:
-    """The photomend dataset that `path` is or lies in."""
-    resolved = path.resolve()
-    return next((folder for folder in (resolved, *resolved.parents) if is_dataset(folder)), None)
-
-
-def check_paths(inputs: Sequence[Path], output: Path) -> None:
-    """Raises UsageError where an INPUT is missing, or where OUTPUT could overwrite one or be restored again."""
-    if not inputs:
-        raise UsageError("no INPUT: give photos or folders of photos")
-    target = output.resolve()
-    for path in inputs:
-        if not path.exists():
-            raise UsageError(f"{_shown(path)} does not exist: give a photo or a folder of photos")
-        source = path.resolve()
-        if target == source:
-            raise UsageError(f"OUTPUT is INPUT ({_shown(path)}): an input is never overwritten, choose another OUTPUT")
-        if source in target.parents or target in source.parents:
-            raise UsageError(f"OUTPUT {_shown(output)} and INPUT {_shown(path)} lie one inside the other: choose an OUTPUT apart")
-
-
-def _kind(inputs: Sequence[Path], asked: str | None, direction: str) -> str:
-    """What the files are: crop or pair."""
-    if asked not in (None, *INPUT_KINDS):
-        raise UsageError(f"--input takes {', '.join(INPUT_KINDS)}; received {asked}")
-    if direction not in DIRECTIONS:
-        raise UsageError(f"--direction takes {' or '.join(DIRECTIONS)}; received {direction}")
-    members = [path for path in inputs if dataset_of(path)]
-    if members and asked in ("photo", "crop"):
-        raise UsageError(f"{_shown(members[0])} belongs to a dataset, whose files are A|B images: leave --input out")
-    if asked is None and members and len(members) < len(inputs):
-        raise UsageError("some INPUTs belong to a dataset and some do not: restore them one after the other")
-    kind = asked or ("pair" if members else "photo")
-    return kind
-
-
-def _labels(inputs: Sequence[Path]) -> list[Path]:
-    """What stands before the names of each INPUT: nothing for one folder, else its base name (-2, -3 where equal)."""
-    if len(inputs) == 1 and inputs[0].is_dir():
-        return [Path()]
-    labels: dict[Path, None] = {}
-    for path in inputs:
-        label = base = Path(_base(path))
-        stem, suffix = (base.name, "") if path.is_dir() else (base.stem, base.suffix)
-        number = 1
-        while label in labels:
-            number += 1
-            label = Path(f"{stem}-{number}{suffix}")
-        labels[label] = None
-    return list(labels)
-
-
-def _look(path: Path) -> tuple[bool, str | None]:
-    """(whether it counts as a photo, its format by content). Neither content nor suffix: it does not count."""
-    claims = path.suffix.lower() in image_io.SUFFIXES
-    if not os.path.isfile(path):  # a dangling link, a pipe; or a folder that may not be read, which must not be passed over
-        return claims or os.path.isdir(path), None
-    try:
-        with open(path, "rb") as handle:
-            format = image_io.sniff(handle.read(image_io.HEAD_BYTES))
-    except OSError:
-        return True, None
-    return claims or format is not None, format
-
-
-def _is_file_output(inputs: Sequence[Path], output: Path) -> bool:
-    single = len(inputs) == 1 and inputs[0].is_file() and not output.is_dir()
-    if single and output.suffix.lower() in image_io.SUFFIXES - FORMATS.keys():
-        raise UsageError(f"OUTPUT {_shown(output)} cannot carry the mark of a restored image: use .png, .jpg, .webp or .tif")
-    return single and output.suffix.lower() in FORMATS
-
-
-def _run(
-    engine: OnnxEngine, model: Path, items: Sequence[Item], targets: Sequence[Target], settings: Settings, workers: int | None,
-    progress: Progress | None,
-) -> tuple[list[Row], list[Shown], dict[str, Markup]]:  # fmt: skip
-    """Restores and writes every item. Gives the rows, the rows of the sheet and the pictures of the page, in the items' order."""
-    chosen = evenly(len(items), SHEET_ROWS)
-    tasks = [
-        Task(index, item, target, index in chosen or index < reports.PICTURES)
-        for index, (item, target) in enumerate(zip(items, targets, strict=True))
-    ]
-    size = 1 if settings.kind == "photo" else BATCH
-    jobs = [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
-    wanted = min(workers or default_workers(), -(-len(jobs) // WORTH_A_WORKER))
-    if workers is None and wanted < 2:
-        running = run_here(RestoreWork(model, settings, engine=engine), jobs)
-    else:
-        threads = max(1, default_workers() // wanted)
-        running = run_local(RestoreWork(model, settings, threads), jobs, wanted, TIME_LIMIT)
-    done: dict[int, Done] = {}
-    for job, result in running:
-        answers = result if isinstance(result, list) else [(_lost(task.item, result), None) for task in job]
-        done |= {task.index: answer for task, answer in zip(job, answers, strict=True)}
-        if progress:
-            progress(len(done), len(items))
-    ordered = [done[index] for index in range(len(items))]
-    shown = [seen for index, (_, seen) in enumerate(ordered) if seen and index in chosen]
-    pictures: dict[str, Markup] = {}
-    for row, seen in ordered:
-        if seen and len(pictures) < reports.PICTURES:
-            pictures[row.source] = reports.thumbnails(seen)
-    return [row for row, _ in ordered], shown, pictures
-
-
-def _lost(item: Item, how: TimedOut | WorkerDied) -> Row:
+def _lost(item: Item, how: TimedOut | WorkerDied, limit: float) -> Done:
     """The row of a photo that took too long, or that ended the process which worked on it, twice."""
     if isinstance(how, TimedOut):
-        told = "time_limit", f"it took longer than the {TIME_LIMIT} seconds that one photo may"
+        told = "time_limit", f"it took longer than the {limit:g} seconds that one photo may"
     else:
         told = "worker_died", "the process that worked on it died twice: a damaged file, or too little memory"
-    return Row(item.source, None, "failed", told[0], f"{item.source}: {told[1]}")
-
-
-def _base(path: Path) -> str:
-    return os.path.basename(os.path.abspath(path)) or "input"
-
-
-def _shown(path: Path) -> str:
-    return encode_name(os.fsencode(path))
+    return Done(Row(item.source, None, "failed", told[0], f"{item.source}: {told[1]}"))

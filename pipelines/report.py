@@ -5,24 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dataset_tools import files, html, image_io, sheets
-from dataset_tools.archive import decode_name, encode_name
+from dataset_tools import files, image_io
 from dataset_tools.errors import OutputError
-from dataset_tools.html import Markup, element
-from dataset_tools.metrics import METRICS
-from pipelines.evaluate import comparison_sheet, csv_text, figures_table, flatten, means, metric_title
-from pipelines.mark import STATEMENT, is_marked
-from pipelines.restore import Figures, Row, Shown
+from pipelines.evaluate import comparison_sheet, csv_text, figures_table, flatten, means
+from pipelines.mark import STATEMENT
+from pipelines.outputs import REPORT_FILES, STATE
+from pipelines.restore import Figures, Row, Shown, in_words
 
 FORMAT, FORMAT_VERSION = "photomend restore report", 1
-FILES = ("report.json", "report.csv", "failures.csv", "sheet.png", "report.html")  # names that no photo may take
-PICTURES = 200  # rows of report.html that show pictures
-THUMBNAIL = 112  # pixels
+LOCK = "restore.lock"  # in the folder STATE of an OUTPUT
+PICTURES = 2000  # photos that report.html shows
 
 
 @dataclass(frozen=True)
@@ -34,10 +31,12 @@ class RestoreReport:
     files: int
     not_images: int
     rows: tuple[Row, ...]
+    earlier: int = 0  # of the restored and copied ones: those that an earlier run had done
+    others: int = 0  # photos of earlier jobs that are not among these, and stay in OUTPUT
     linked_folders: tuple[str, ...] = ()  # links to folders, which are not followed
     seconds: float = 0.0
     shown: tuple[Shown, ...] = field(default=(), repr=False)  # rows of the sheet, at most SHEET_ROWS
-    pictures: Mapping[str, Markup] = field(default_factory=dict, repr=False)  # of the page, by source, at most PICTURES
+    pictures: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the page, by source, at most PICTURES
 
     @property
     def restored(self) -> int:
@@ -69,13 +68,18 @@ class RestoreReport:
 
     def summary(self) -> dict[str, Any]:
         """What --json prints: the counts, and the figures where originals are known."""
-        return {"counts": self.counts, "figures": self.figures, "seconds": round(self.seconds, 3)}
+        told = {"counts": self.counts, "earlier": self.earlier, "others": self.others}
+        return told | {"figures": self.figures, "seconds": round(self.seconds, 3)}
 
     def lines(self) -> list[str]:
         """The outcome in words, for a terminal."""
         counts = self.counts
         idle = f"{self.nothing_to_restore} with nothing to restore, " if self.nothing_to_restore else ""
         told = [f"{counts['files']} files: {self.restored} restored, {idle}{self.failed} failed, {self.not_images} no images"]
+        if self.earlier:
+            told.append(f"{self.earlier} of them were done by an earlier run and have not changed since")
+        if self.others:
+            told.append(f"{self.others} photos of earlier jobs stay in OUTPUT; this report does not tell of them")
         if self.failed:
             told.append("failures.csv says which failed, and why")
         if self.linked_folders:
@@ -92,6 +96,8 @@ class RestoreReport:
             "model": self.model,
             "settings": self.settings,
             "counts": self.counts,
+            "earlier": self.earlier,
+            "others": self.others,
             "linked_folders": list(self.linked_folders),
             "figures": self.figures,
             "seconds": round(self.seconds, 3),
@@ -99,55 +105,33 @@ class RestoreReport:
         }
 
 
-def check_file(output: Path) -> None:
-    """Raises OutputError where the file `output` exists and was not restored by photomend."""
-    try:
-        ours = not os.path.lexists(output) or is_marked(output.read_bytes())
-    except OSError:
-        ours = False
-    if not ours:
-        raise OutputError(f"{_shown(output)} exists and was not written by photomend: choose another name, or remove it")
-
-
 def check_folder(output: Path) -> None:
     """Raises OutputError where the folder `output` holds something that no earlier job has written."""
     if not os.path.lexists(output):
         return
     if not output.is_dir():
-        raise OutputError(f"OUTPUT {_shown(output)} is a file, not a folder: choose another name")
+        raise OutputError(f"OUTPUT {in_words(output)} is a file, not a folder: choose another name")
     if any(output.iterdir()) and not is_ours(output):
-        raise OutputError(f"OUTPUT {_shown(output)} is not empty and was not written by photomend restore: choose another folder")
+        raise OutputError(
+            f"OUTPUT {in_words(output)} is not empty and was not written by photomend restore: choose another folder"
+        )
 
 
 def is_ours(folder: Path) -> bool:
     """True where an earlier job, finished or not, has written into `folder`."""
+    if (folder / STATE / LOCK).exists():
+        return True
     try:
         return bool(json.loads((folder / "report.json").read_text("utf-8")).get("format") == FORMAT)
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def begin(folder: Path) -> set[str]:
-    """Makes `folder` ours before the first photo, so that an interrupted job can be run again, and forgets an earlier report.
-
-    Returns the outputs that earlier jobs wrote.
-    """
-    path = folder / "report.json"
-    held = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    outputs = {row["output"] for row in held.get("rows", ()) if row.get("output")} | set(held.get("outputs", ()))
-    files.replace_json(path, {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": False, "outputs": sorted(outputs)})
-    for name in FILES[1:]:
+def begin(folder: Path) -> None:
+    """Says in `folder` that a job has begun, and forgets the report of an earlier one."""
+    files.replace_json(folder / "report.json", {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": False})
+    for name in REPORT_FILES[1:]:
         (folder / name).unlink(missing_ok=True)
-    return outputs
-
-
-def remove_stale(folder: Path, outputs: set[str]) -> None:
-    """Removes what earlier jobs restored and this one did not: only files below `folder` that carry the mark."""
-    for name in outputs:
-        path = folder / os.fsdecode(decode_name(name))
-        inside = os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
-        if inside and path.is_file() and is_marked(path.read_bytes()):
-            path.unlink()
 
 
 def write(folder: Path, report: RestoreReport) -> None:
@@ -162,6 +146,8 @@ def write(folder: Path, report: RestoreReport) -> None:
     if report.shown:
         header = f"{report.restored} of {len(report.rows)} restored by {report.model['name']}"
         image_io.write(folder / "sheet.png", comparison_sheet(report.shown, header), "PNG")
+    from pipelines.report_page import report_page
+
     files.replace_text(folder / "report.html", report_page(report))
     files.replace_json(folder / "report.json", report.to_json())
 
@@ -171,70 +157,3 @@ def _csv_row(row: Row) -> dict[str, Any]:
     del values["metrics"], values["message"]
     values |= {"regions": len(row.regions), "notes": "; ".join(row.notes)}
     return values | flatten(row.metrics)
-
-
-def thumbnails(shown: Shown) -> Markup:
-    """The pictures of one row of report.html."""
-    pictures = (html.image(sheets.fit(rgb, THUMBNAIL), f"{title}: {shown.name}") for title, rgb in shown.images.items())
-    return element("div", *pictures, kind="pictures")
-
-
-def report_page(report: RestoreReport) -> str:
-    """report.html: what was restored, how well where the original is known, what failed, and with which model."""
-    parts = [
-        element("p", STATEMENT, kind="notice"),
-        element("h2", "Counts"),
-        html.table(("", "files"), [(name.replace("_", " "), value) for name, value in report.counts.items()]),
-    ]
-    if report.linked_folders:
-        parts.append(element("p", f"Links to folders are not followed: {', '.join(report.linked_folders)}."))
-    figures = report.figures
-    if figures:
-        parts += [element("h2", "Against the originals"), *_figures_table(figures)]
-    failed = [row for row in report.rows if row.status == "failed"]
-    if failed:
-        lines = [(row.source, row.reason, row.message) for row in failed]
-        parts += [element("h2", "Failures"), html.table(("photo", "reason", "what"), lines)]
-    parts += [element("h2", "Photos"), *_photos(report, tuple(figures.get("restored", ())))]
-    about = {"name": report.model["name"], "sha256": report.model["sha256"], **report.model["card"]}
-    parts += [element("h2", "Model"), _facts(about)]
-    parts += [element("h2", "Settings"), _facts(report.settings)]
-    return html.page(f"Restored by {report.model['name']}", parts)
-
-
-def _figures_table(figures: Figures) -> list[Markup]:
-    names = list(figures["restored"])
-    arrows = {"higher": " ↑", "lower": " ↓", "none": ""}
-    head = ("mean", *(metric_title(name) + arrows[METRICS[name].better] for name in names))
-    rows = [(row, *(values.get(name) for name in names)) for row, values in figures.items()]
-    return [html.table(head, rows), element("p", "↑ higher is better, ↓ lower is better.", kind="faint")]
-
-
-def _photos(report: RestoreReport, names: Sequence[str]) -> list[Markup]:
-    """The table of what was restored, pictures first, and what to know about it."""
-    rows = []
-    for row in report.rows:
-        if row.status == "restored":
-            size = f"{row.width}\u00a0×\u00a0{row.height}{', resized for the model' if row.resized else ''}"
-            values = (row.metrics or {}).get("restored", {})
-            rows.append((report.pictures.get(row.source, ""), row.source, size, *(values.get(name) for name in names)))
-    titles = next((", ".join(each.images) for each in report.shown), "")
-    told = f"Each row shows {titles}. " if titles else "None. "
-    told += "The figures are those of the restored image. " if names else ""
-    without = report.restored - len(report.pictures)
-    if without:
-        told += f"The first {len(report.pictures)} photos are shown; {without} more are listed without pictures."
-    head = ("", "photo", "size", *map(metric_title, names))
-    return [element("p", told, kind="faint"), html.table(head, rows)]
-
-
-def _facts(values: Mapping[str, Any]) -> Markup:
-    lines = []
-    for name, value in values.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        lines.append((name.replace("_", " "), text))
-    return html.table(("", ""), lines)
-
-
-def _shown(path: Path) -> str:
-    return encode_name(os.fsencode(path))

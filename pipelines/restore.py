@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import files, image_io, sheets
+from dataset_tools import sheets
 from dataset_tools.archive import encode_name
 from dataset_tools.errors import DatasetError, OutputError, PhotoError, PhotomendError
-from dataset_tools.image_io import Photo
-from dataset_tools.image_rewrite import rewrite
-from dataset_tools.metrics import METRICS, SSIM_WINDOW, baselines, measure
-from dataset_tools.pairs import split as split_pair
-from pipelines.samples import in_colour, with_changes
+from dataset_tools.metrics import METRICS, baselines, measure
 
 Rgb = NDArray[np.uint8]
 Figures = dict[str, dict[str, float]]  # {"restored" | a baseline: {metric: value}}
@@ -46,28 +40,6 @@ class Item:
     def source(self) -> str:
         """What reports call it: percent-encoded where it is not UTF-8."""
         return encode_name(os.fsencode(self.name))
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where the restored item goes, and as what."""
-
-    folder: Path
-    name: Path  # below `folder`
-    format: str  # JPEG | PNG | WEBP | TIFF
-    as_it_is: Path = Path()  # its name below `folder` where nothing of it is restored
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """An item in memory: a, and b where the original is known, uint8 (H, W, 3) sRGB."""
-
-    item: Item
-    a: Rgb
-    b: Rgb | None
-    seconds: float  # spent on it so far
-    data: bytes = b""  # the file, of a crop
-    photo: Photo | None = None  # which it was read as
 
 
 @dataclass(frozen=True)
@@ -186,61 +158,14 @@ def measure_pair(images: Mapping[str, Rgb], names: Sequence[str]) -> Figures:
     return {name: row for name, row in figures.items() if row}
 
 
-def load(item: Item, kind: str, direction: str) -> Loaded | Row:
-    """Reads an item, or gives the row of its failure. kind "pair": A|B, split by `direction`; "crop": the whole image is a."""
-    began = time.monotonic()
-    try:
-        data = image_io.read_bytes(item.path, str(item.path))
-        photo = image_io.decode(data, str(item.path))
-        if kind == "pair":
-            return Loaded(item, *split_pair(photo.rgb8, direction), time.monotonic() - began)
-    except (PhotoError, DatasetError) as error:
-        return failed(item, error)
-    return Loaded(item, photo.rgb8, None, time.monotonic() - began, data, photo)
-
-
-def finish(
-    loaded: Loaded, restored: Rgb, target: Target, xmp: bytes, names: Sequence[str], *, gps: bool = True
-) -> tuple[Row, Shown | None]:
-    """Writes `restored` with the packet `xmp`, a crop with the metadata that it had, and measures it by `names`.
-
-    Gives its row and its pictures.
-
-    Raises:
-        OutputError: nothing more can be written. Only a name that is too long fails this photo alone.
-    """
-    began = time.monotonic()
-    item = loaded.item
-    notes: tuple[str, ...] = ()
-    try:
-        if loaded.photo:
-            photo = with_changes(in_colour(loaded.photo), loaded.a, restored)
-            written = rewrite(loaded.data, photo, photo.samples, target.format, xmp, gps=gps)
-            files.replace_bytes(target.folder / target.name, written.data)
-            notes = written.notes
-        else:
-            image_io.write(target.folder / target.name, restored, target.format, xmp)
-    except OutputError as error:
-        if getattr(error.__cause__, "errno", None) not in (None, errno.ENAMETOOLONG):
-            raise
-        return failed(item, error), None
-    images = {"input": loaded.a, "restored": restored}
-    figures = None
-    if loaded.b is not None:
-        images = pair_images(loaded.a, loaded.b, restored, item.drawn)
-        figures = measure_pair(images, names) if min(restored.shape[:2]) >= SSIM_WINDOW else None
-    height, width = restored.shape[:2]
-    seconds = loaded.seconds + time.monotonic() - began
-    row = Row(
-        item.source, encode_name(os.fsencode(target.name)), "restored", width=width, height=height, seconds=seconds,
-        metrics=figures, notes=notes,
-    )  # fmt: skip
-    return row, Shown(item.source, images, figures)
-
-
 def failed(item: Item, error: PhotomendError) -> Row:
     """The row of a photo that could not be restored."""
     reasons = {DatasetError: "not_a_pair", OutputError: "not_written"}
     reason = error.reason if isinstance(error, PhotoError) else reasons.get(type(error), "failed")
     message = str(error).replace(str(item.path), item.source)  # where the photos lie is nobody's business who reads the report
     return Row(item.source, None, "failed", reason, message if item.source in message else f"{item.source}: {message}")
+
+
+def in_words(path: Path) -> str:
+    """`path` as lines and reports show it."""
+    return encode_name(os.fsencode(path))

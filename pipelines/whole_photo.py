@@ -48,7 +48,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def restore_whole(engine: Engine, photo: Photo, wishes: Wishes = Wishes()) -> Outcome:
+def restore_whole(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
     """`photo`, read at full size, restored as the task of the model says.
 
     mosaic: the mosaicked regions that its pixels show; a photo without one is left as it is. colorize: the whole photo, its

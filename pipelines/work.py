@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from dataset_tools import files, image_io
+import numpy as np
+
+from dataset_tools import image_io
 from dataset_tools.archive import encode_name
-from dataset_tools.errors import OutputError, PhotoError
+from dataset_tools.errors import DatasetError, NotTrainedFor, OutputError, OutputTaken, PhotoError, PhotomendError, Unreadable
 from dataset_tools.image_rewrite import rewrite
+from dataset_tools.metrics import SSIM_WINDOW
+from dataset_tools.pairs import split as split_pair
 from pipelines.engines import OnnxEngine
+from pipelines.label import labelled
+from pipelines.ledger import Kept
 from pipelines.mark import mark
-from pipelines.restore import Item, Loaded, Row, Shown, Target, failed, finish, is_resized, load, restore_crops
+from pipelines.outputs import Target, check_place, put
+from pipelines.pictures import for_page
+from pipelines.restore import Item, Rgb, Row, Shown, is_resized, measure_pair, pair_images, restore_crops
+from pipelines.samples import in_colour, with_changes
 from pipelines.whole_photo import Outcome, Wishes, restore_whole
-
-Done = tuple[Row, Shown | None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One item of a job."""
-
-    index: int  # its place among all
-    item: Item
-    target: Target
-    shown: bool  # its pictures are wanted
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,65 @@ class Settings:
     direction: str = "AtoB"  # of pairs
     names: tuple[str, ...] = ()  # of the metrics, where the original is known
     gps: bool = True  # keep the location
+    mask: bool = False  # write the map of invented pixels
+    label: bool = False  # draw a visible note
+    format: str | None = None  # that all become; None: their own
     wishes: Wishes = field(default_factory=Wishes)
+
+    def made_with(self, version: str, sha256: str) -> str:
+        """What decides the bytes of an output, beside those of the photo, as one hash."""
+        told = json.dumps([version, sha256, asdict(self)], sort_keys=True)
+        return hashlib.sha256(told.encode("utf-8")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One item of a job."""
+
+    index: int  # its place among all
+    item: Item
+    target: Target
+    made_with: str = ""
+    kept: Kept | None = None  # what an earlier run did under the same name
+    on_page: bool = False  # its pictures are wanted for the page
+    on_sheet: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a task."""
+
+    row: Row
+    kept: Kept | None = None  # None: nothing that another run could go by
+    page: str | None = None  # see pictures.for_page
+    shown: Shown | None = None
+    as_before: bool = False  # nothing was done: neither photo nor model nor settings have changed
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A file that is to be restored."""
+
+    task: Task
+    data: bytes
+    sha256: str
+    size: int
+    mtime_ns: int
+    began: float  # monotonic seconds
+
+    def seconds(self) -> float:
+        return round(time.monotonic() - self.began, 4)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What is to be written of a photo."""
+
+    data: bytes
+    name: Path
+    row: Row  # but for its time
+    mask: bytes | None = None
+    shown: Shown | None = None
 
 
 class RestoreWork:
@@ -61,68 +118,156 @@ class RestoreWork:
         """Nothing to be given back."""
 
     def __call__(self, job: Sequence[Task]) -> list[Done]:
-        """A row for each task, and its pictures where they are wanted. Raises OutputError: nothing more can be written."""
+        """What became of each task. Raises OutputError: nothing more can be written."""
         assert self._engine is not None, "open comes first"
-        if self.settings.kind == "photo":
-            return [_whole(self._engine, task, self.settings) for task in job]
-        return _halves_or_crops(self._engine, job, self.settings)
+        answers = [_read(task) for task in job]
+        files = [each for each in answers if isinstance(each, _Read)]
+        make = _whole if self.settings.kind == "photo" else _crops
+        made = iter(make(self._engine, files, self.settings) if files else [])
+        return [_write(each, next(made)) if isinstance(each, _Read) else each for each in answers]
 
 
-def _halves_or_crops(engine: OnnxEngine, tasks: Sequence[Task], settings: Settings) -> list[Done]:
-    """Crops, or the A of pairs, which go through the model together."""
-    loaded = [load(task.item, settings.kind, settings.direction) for task in tasks]
-    began = time.monotonic()
-    restored = iter(restore_crops(engine, [each.a for each in loaded if isinstance(each, Loaded)]))
-    share = (time.monotonic() - began) / len(tasks)
-    done: list[Done] = []
-    for task, each in zip(tasks, loaded, strict=True):
-        if isinstance(each, Row):
-            done.append((each, None))
-            continue
-        xmp = mark(engine.name, engine.sha256, each.photo.info.xmp if each.photo else None)
-        row, seen = finish(each, next(restored), task.target, xmp, settings.names, gps=settings.gps)
-        row = replace(row, resized=is_resized(engine, each.a), seconds=round((row.seconds or 0) + share, 4))
-        done.append((row, seen.small() if seen and task.shown else None))
-    return done
-
-
-def _whole(engine: OnnxEngine, task: Task, settings: Settings) -> Done:
-    """A photo of any size, of which the model's task tells what is to be restored."""
-    began = time.monotonic()
-    item = task.item
+def _read(task: Task) -> _Read | Done:
+    """The file of a task, or what is known of it without restoring it."""
+    began, path = time.monotonic(), task.item.path
     try:
-        data = image_io.read_bytes(item.path, str(item.path))
-        photo = image_io.decode(data, str(item.path))
-        outcome = restore_whole(engine, photo, settings.wishes)
-        if outcome.photo is None and outcome.refused:
-            message = f"{item.source}: {'; '.join(outcome.refused)}"
-            return Row(item.source, None, "failed", "not_trained_for", message), None
-        name, notes = _write(engine, task, data, photo, outcome, settings)
+        status = os.stat(path)  # first: a file that changes while it is read is another one the next time
+        data = image_io.read_bytes(path, str(path))
+        sha256 = hashlib.sha256(data).hexdigest()
+        kept = task.kept
+        if kept and kept.sha256 == sha256 and kept.made_with == task.made_with and kept.is_whole(task.target.folder):
+            now = kept.seen_again(task.target.folder, path, status, task.item.source)
+            return Done(now.row, now, as_before=True)
+        _check_places(task, data, sha256)
     except PhotoError as error:
-        return failed(item, error), None
-    except OutputError as error:
-        if getattr(error.__cause__, "errno", None) not in (None, errno.ENAMETOOLONG):
-            raise
-        return failed(item, error), None
-    after = outcome.photo or photo
-    status = "restored" if outcome.photo else "nothing_to_restore"
-    row = Row(item.source, encode_name(os.fsencode(name)), status, width=photo.info.width, height=photo.info.height,
-              regions=outcome.regions, notes=(*outcome.refused, *outcome.notes, *notes),
-              seconds=round(time.monotonic() - began, 4))  # fmt: skip
-    if not (task.shown and outcome.photo):
-        return row, None
-    return row, Shown(item.source, {"input": photo.rgb8, "restored": after.rgb8}).small()
+        return failed(task.item, error)
+    except OSError as error:
+        return failed(task.item, Unreadable(f"{path} cannot be read ({error.strerror})"))
+    return _Read(task, data, sha256, status.st_size, status.st_mtime_ns, began)
 
 
-def _write(
-    engine: OnnxEngine, task: Task, data: bytes, photo: image_io.Photo, outcome: Outcome, settings: Settings
-) -> tuple[Path, tuple[str, ...]]:
-    """(the name below OUTPUT, notes): what was restored with its mark, or the very file where nothing was."""
-    target = task.target
+def _check_places(task: Task, data: bytes, sha256: str) -> None:
+    """Raises OutputTaken where something would be lost by restoring this."""
+    kept, target = task.kept, task.target
+    if kept and sha256 != kept.sha256 and os.fspath(task.item.path.resolve()) != kept.path and kept.written:
+        raise OutputTaken(f"{target.name} in OUTPUT was restored from another photo of this name: choose another OUTPUT")
+    for name in dict.fromkeys((target.name, target.as_it_is, *([target.mask] if target.mask else []))):
+        check_place(target.folder / name, data, kept.written_as(name) if kept else None, bool(kept and kept.pending))
+
+
+def _crops(engine: OnnxEngine, files: Sequence[_Read], settings: Settings) -> list[_Made | PhotomendError]:
+    """Crops, or the A of pairs, which go through the model together."""
+    halves: list[tuple[Rgb, Rgb | None, image_io.Photo] | PhotomendError] = []
+    for each in files:
+        try:
+            photo = image_io.decode(each.data, str(each.task.item.path))
+            a, b = split_pair(photo.rgb8, settings.direction) if settings.kind == "pair" else (photo.rgb8, None)
+            halves.append((a, b, photo))
+        except (PhotoError, DatasetError) as error:
+            halves.append(error)
+    restored = iter(restore_crops(engine, [each[0] for each in halves if isinstance(each, tuple)]))
+    made: list[_Made | PhotomendError] = []
+    for file, half in zip(files, halves, strict=True):
+        if not isinstance(half, tuple):
+            made.append(half)
+            continue
+        try:
+            made.append(_crop(engine, file, *half, next(restored), settings))
+        except OutputError as error:
+            made.append(error)
+    return made
+
+
+def _crop(
+    engine: OnnxEngine, file: _Read, a: Rgb, b: Rgb | None, photo: image_io.Photo, restored: Rgb, settings: Settings
+) -> _Made:
+    """A crop with the metadata that it had; a half of a pair, which has none, as an image of its own."""
+    target, item = file.task.target, file.task.item
+    drawn = labelled(restored)[0] if settings.label else restored
+    if b is None:
+        xmp = mark(engine.name, engine.sha256, photo.info.xmp)
+        after = with_changes(in_colour(photo), a, drawn)
+        written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
+        data, notes = written.data, written.notes
+    else:
+        data, notes = image_io.encode(drawn, target.format, mark(engine.name, engine.sha256)), ()
+    images, figures = {"input": a, "restored": restored}, None
+    if b is not None:
+        images = pair_images(a, b, restored, item.drawn)
+        figures = measure_pair(images, settings.names) if min(restored.shape[:2]) >= SSIM_WINDOW else None
+    height, width = restored.shape[:2]
+    row = Row(item.source, encode_name(os.fsencode(target.name)), "restored", width=width, height=height,
+              resized=is_resized(engine, a), metrics=figures, notes=notes)  # fmt: skip
+    return _Made(data, target.name, row, _mask(engine, np.full((height, width), 255, np.uint8), target),
+                 Shown(item.source, images, figures))  # fmt: skip
+
+
+def _whole(engine: OnnxEngine, files: Sequence[_Read], settings: Settings) -> list[_Made | PhotomendError]:
+    """Photos of any size, of which the model's task tells what is to be restored."""
+    made: list[_Made | PhotomendError] = []
+    for file in files:
+        try:
+            photo = image_io.decode(file.data, str(file.task.item.path))
+            outcome = restore_whole(engine, photo, settings.wishes)
+            made.append(_photo(engine, file, photo, outcome, settings))
+        except (PhotoError, OutputError) as error:
+            made.append(error)
+    return made
+
+
+def _photo(engine: OnnxEngine, file: _Read, photo: image_io.Photo, outcome: Outcome, settings: Settings) -> _Made:
+    target, item = file.task.target, file.task.item
+    row = Row(item.source, None, "restored", width=photo.info.width, height=photo.info.height, regions=outcome.regions)
     if outcome.photo is None:
-        files.replace_bytes(target.folder / target.as_it_is, data)
-        return target.as_it_is, ()
+        if outcome.refused:
+            raise NotTrainedFor("; ".join(outcome.refused))
+        row = replace(row, output=encode_name(os.fsencode(target.as_it_is)), status="nothing_to_restore", notes=outcome.notes)
+        return _Made(file.data, target.as_it_is, row)
+    after = outcome.photo
+    if settings.label:
+        drawn, where = labelled(after.rgb8)
+        after = with_changes(after, after.rgb8, drawn, where) if where.any() else after
     xmp = mark(engine.name, engine.sha256, photo.info.xmp)
-    written = rewrite(data, outcome.photo, outcome.photo.samples, target.format, xmp, gps=settings.gps)
-    files.replace_bytes(target.folder / target.name, written.data)
-    return target.name, written.notes
+    written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
+    row = replace(row, output=encode_name(os.fsencode(target.name)), notes=(*outcome.refused, *outcome.notes, *written.notes))
+    wanted = file.task.on_page or file.task.on_sheet
+    shown = Shown(item.source, {"input": photo.rgb8, "restored": outcome.photo.rgb8}) if wanted else None
+    return _Made(written.data, target.name, row, _mask(engine, outcome.mask, target), shown)
+
+
+def _mask(engine: OnnxEngine, invented: np.ndarray | None, target: Target) -> bytes | None:
+    """The map of invented pixels as a PNG, upright: 0 is the photo's own, 255 the model's."""
+    if target.mask is None or invented is None:
+        return None
+    return image_io.encode_png(invented, mark(engine.name, engine.sha256))
+
+
+def _write(file: _Read, made: _Made | PhotomendError) -> Done:
+    """Writes what was made. Raises OutputError: nothing more can be written. A name that is too long fails this photo alone."""
+    task = file.task
+    if isinstance(made, PhotomendError):
+        if isinstance(made, OutputError) and getattr(made.__cause__, "errno", None) is not None:
+            raise made
+        return failed(task.item, made)
+    try:
+        written = [put(task.target.folder, made.name, made.data)]
+        if made.mask and task.target.mask:
+            written.append(put(task.target.folder, task.target.mask, made.mask))
+    except OutputError as error:
+        if getattr(error.__cause__, "errno", None) != errno.ENAMETOOLONG:
+            raise
+        return failed(task.item, error)
+    row = replace(made.row, seconds=file.seconds())
+    kept = Kept(os.fspath(task.item.path.resolve()), file.size, file.mtime_ns, file.sha256, task.made_with, tuple(written), row)
+    page = for_page(made.shown, row.regions) if made.shown and task.on_page else None
+    return Done(row, kept, page, made.shown.small() if made.shown and task.on_sheet else None)
+
+
+_REASONS = {DatasetError: "not_a_pair", OutputError: "not_written"}
+
+
+def failed(item: Item, error: PhotomendError) -> Done:
+    """The row of a photo that could not be restored."""
+    reason = error.reason if isinstance(error, PhotoError) else _REASONS.get(type(error), "failed")
+    message = str(error).replace(str(item.path), item.source)  # where the photos lie is nobody's business who reads the report
+    return Done(Row(item.source, None, "failed", reason, message if item.source in message else f"{item.source}: {message}"))

@@ -72,6 +72,7 @@ def _weights(spec: Spec) -> str:
 
 
 def metric_of(metric: str, data: Dataset) -> str:
+    """The metric that a best model is chosen by: "auto" is delta_e for colorization, else psnr. Raises UsageError."""
     if metric == "auto":
         return "delta_e" if task_of(data) == "colorize" else "psnr"
     ranking = [name for name, each in METRICS.items() if each.better != "none"]

@@ -18,8 +18,9 @@ from dataset_tools import build, image_io, manifest, pairs, staging
 from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
 from dataset_tools.mosaic_grid import Grid
 from pipelines import restore_photos
-from pipelines.job import find, name_outputs
+from pipelines.inputs import find
 from pipelines.mark import SOURCE_TYPE, is_marked
+from pipelines.outputs import name_outputs
 from pipelines.whole_photo import Wishes
 from tests.conftest import textured
 from tests.test_mosaic_regions import box, laid, photo
@@ -41,7 +42,8 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
 
 
 def outputs(folder: Path) -> set[str]:
-    return {name for name, data in snapshot(folder).items() if data is not None} - REPORT - {"failures.csv"}
+    found = {name for name, data in snapshot(folder).items() if data is not None and not name.startswith(".photomend/")}
+    return found - REPORT - {"failures.csv"}
 
 
 def test_crops_come_back_under_their_names_pixel_for_pixel(write_photos, model: Path, tmp_path: Path) -> None:
@@ -229,22 +231,6 @@ def test_output_is_absent_empty_or_ours(write_photos, model: Path, tmp_path: Pat
     assert snapshot(tmp_path) == before
 
 
-def test_an_interrupted_job_can_be_run_again(write_photos, model: Path, tmp_path: Path) -> None:
-    photos = write_photos({f"{seed:02}.png": seed for seed in range(20)}, height=16, width=16)
-
-    def stop(done: int, total: int) -> None:
-        assert total == 20
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        restore_photos(model, [photos], tmp_path / "out", input_kind="crop", progress=stop)
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["complete"] is False
-    seen: list[tuple[int, int]] = []
-    report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop", progress=lambda *step: seen.append(step))
-    assert report.restored == 20
-    assert seen == [(8, 20), (16, 20), (20, 20)]
-
-
 @pytest.fixture
 def demosaic(tmp_path: Path) -> Path:
     """Gives the prior back: the smooth image between the cells. It knows blocks of 8 to 24 pixels, at 256 × 256."""
@@ -415,13 +401,3 @@ def test_a_dataset_is_not_taken_for_something_else(dataset: Path, write_photos, 
     assert report.restored == 0
     assert report.failed == report.files > 0
     assert report.exit_code == 3
-
-
-def test_what_an_earlier_job_restored_does_not_stay_behind(write_photos, model: Path, tmp_path: Path) -> None:
-    photos = write_photos({"gone.png": 1, "broken.png": 2, "same.png": 3}, height=16, width=16)
-    restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
-    (photos / "gone.png").unlink()
-    (photos / "broken.png").write_bytes(b"")
-    image_io.write(tmp_path / "out" / "mine.png", textured(9), "PNG")  # not of a job: it stays
-    restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
-    assert outputs(tmp_path / "out") == {"same.png", "mine.png"}

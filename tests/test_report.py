@@ -12,9 +12,11 @@ import pytest
 
 from dataset_tools import image_io
 from dataset_tools.errors import OutputError
-from pipelines import report as reports
 from pipelines.mark import STATEMENT, mark
-from pipelines.report import RestoreReport, begin, check_file, check_folder, is_ours, thumbnails, write
+from pipelines.outputs import REPORT_FILES, STATE, check_file
+from pipelines.pictures import for_page, of_page
+from pipelines.report import LOCK, RestoreReport, begin, check_folder, is_ours, write
+from pipelines.report_page import report_page
 from pipelines.restore import Row, Shown
 from tests.conftest import textured
 from tests.test_html import Reader
@@ -33,7 +35,7 @@ def make(restored: int = 3, pictures: int = 2) -> RestoreReport:
         model={"name": "faces & co", "sha256": "ab" * 32, "card": {"size": 16, "recipe": ["mosaic:block=8"], "licence": "CC0"}},
         settings={"inputs": ["holiday"], "input": "pair"},
         files=restored + 3, not_images=2, rows=tuple(rows), linked_folders=("round",),
-        shown=tuple(shown), pictures={each.name: thumbnails(each) for each in shown},
+        shown=tuple(shown), pictures={each.name: for_page(each) for each in shown},
     )  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def test_all_files_of_a_report_tell_the_same(tmp_path: Path) -> None:
     report = make()
     begin(tmp_path)
     write(tmp_path, report)
-    assert set(os.listdir(tmp_path)) == set(reports.FILES)
+    assert set(os.listdir(tmp_path)) == set(REPORT_FILES)
     told = json.loads((tmp_path / "report.json").read_text("utf-8"))
     assert (told["format"], told["complete"], told["counts"]) == ("photomend restore report", True, report.counts)
     assert told["model"]["sha256"] == "ab" * 32
@@ -69,24 +71,43 @@ def test_all_files_of_a_report_tell_the_same(tmp_path: Path) -> None:
 
 
 def test_the_page_says_first_what_restored_content_is_and_obeys_no_name(tmp_path: Path) -> None:
-    page = reports.report_page(make())
+    page = report_page(make())
     read = Reader(page)
     assert read.text.index("plausible invention") < read.text.index("Counts")
     assert "not evidence" in read.text
-    assert "script" not in read.tags
+    assert read.tags.count("script") == 1  # our own, which the policy knows by its hash
     assert HOSTILE in read.text
     assert read.tags.count("img") == 2 * 3
     sources = [value for name, value in read.attributes if name == "src"]
     assert len(sources) == 6
-    assert all(value and value.startswith("data:image/jpeg;base64,") for value in sources)
+    assert all(value and value.startswith("data:image/webp;base64,") for value in sources)
+    assert [value for name, value in read.attributes if name == "href"] == [
+        "#counts", "#against-the-originals", "#failures", "#photos", "#model", "#settings", "0.png", "1.png", "2.png"
+    ]  # fmt: skip
     for text in (
-        "Each row shows input, restored, original. The figures are those of the restored image. "
-        "The first 2 photos are shown; 1 more are listed without pictures.",
+        "1 more were restored and are listed without pictures",
         "Links to folders are not followed: round.",
-        "16\u00a0×\u00a012, resized for the model",
-        *("faces & co", "ab" * 32, "CC0", "mosaic:block=8", "21.000", "19.000", "holiday"),
+        "16 × 12, resized for the model",
+        "PSNR (dB) 21.000 (input 19.000)",
+        *("faces & co", "ab" * 32, "CC0", "mosaic:block=8", "holiday"),
     ):
         assert text in read.text, text
+
+
+def test_a_small_region_is_shown_near_by_and_framed_in_the_photo() -> None:
+    before, after = textured(1, 600, 800), textured(2, 600, 800)
+    regions = [{"box": [100, 300, 80, 60], "block": 8}, {"box": [700, 20, 20, 20], "block": 8}]
+    near, restored, photo = of_page(for_page(Shown("a", {"input": before, "restored": after}), regions))
+    assert [near.title, restored.title, photo.title] == ["input", "restored", "the photo"]
+    assert (near.width, near.height) == (restored.width, restored.height) == (176, 176)  # 1.1 times 80 to each side of the middle
+    window = before[330 - 88 : 330 + 88, 140 - 88 : 140 + 88].astype(int)
+    assert np.abs(near.rgb().astype(int) - window).mean() < 12  # WEBP of noise
+    assert (photo.width, photo.height) == (112, 84)
+    large = [{"box": [100, 100, 500, 400], "block": 8}]
+    assert [each.title for each in of_page(for_page(Shown("a", {"input": before, "restored": after}), large))] == [
+        "input",
+        "restored",
+    ]
 
 
 def test_a_report_without_failures_originals_or_photos(tmp_path: Path) -> None:
@@ -110,6 +131,11 @@ def test_a_folder_is_ours_from_the_first_moment_on(tmp_path: Path) -> None:
     begin(folder)
     assert is_ours(folder)
     check_folder(folder)
+    (folder / "report.json").unlink()
+    (folder / STATE).mkdir()
+    (folder / STATE / LOCK).touch()
+    assert is_ours(folder)
+    (folder / STATE / LOCK).rename(folder / STATE / "lock")  # that of a dataset
     for text in ("", "[]", '{"format": "photomend dataset"}', "\udcff"):
         (folder / "report.json").write_bytes(text.encode("utf-8", "surrogateescape"))
         assert not is_ours(folder)

@@ -7,24 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_tools import degradations, image_io, pairs
-from dataset_tools.errors import OutputError
-from pipelines.mark import mark
-from pipelines.restore import (
-    BATCH,
-    Item,
-    Loaded,
-    Row,
-    Target,
-    finish,
-    is_resized,
-    load,
-    measure_pair,
-    metric_names,
-    pair_images,
-    restore_crop,
-    restore_crops,
-)
+from pipelines.restore import BATCH, Item, is_resized, metric_names, restore_crop, restore_crops
 from tests.conftest import textured
 
 
@@ -85,65 +68,10 @@ def test_crops_of_different_sizes_go_through_together_in_order() -> None:
     assert restore_crops(engine, []) == []
 
 
-def make_pair(path: Path) -> tuple[np.ndarray, np.ndarray, list[dict]]:
-    b = textured(5, 32, 32)
-    drawn = degradations.draw([degradations.parse("mosaic:block=8")], np.random.default_rng(0), (32, 32))
-    a = degradations.apply(b, drawn)
-    image_io.write(path, pairs.stitch(a, b), "PNG")
-    return a, b, drawn
-
-
-def test_a_pair_is_measured_beside_its_baselines(tmp_path: Path) -> None:
-    a, b, drawn = make_pair(tmp_path / "p.png")
-    loaded = load(Item(tmp_path / "p.png", Path("x/p.png"), "PNG", drawn), "pair", "AtoB")
-    assert isinstance(loaded, Loaded)
-    assert np.array_equal(loaded.a, a)
-    assert np.array_equal(loaded.b, b)
-    row, shown = finish(loaded, b, Target(tmp_path / "out", Path("x/p.png"), "PNG"), mark("m", "0"), ("psnr", "ssim"))
-    assert np.array_equal(image_io.read(tmp_path / "out/x/p.png").rgb8, b)
-    assert (row.source, row.output, row.status, row.width, row.height) == ("x/p.png", "x/p.png", "restored", 32, 32)
-    assert row.metrics["restored"] == {"psnr": 100.0, "ssim": pytest.approx(1.0)}
-    assert list(shown.images) == ["input", "bicubic", "restored", "original"]
-    assert row.metrics["input"] == measure_pair({"input": a, "original": b}, ("psnr", "ssim"))["input"]
-    assert row.metrics["input"]["psnr"] < row.metrics["bicubic"]["psnr"] < 100
-
-
-def test_a_pair_that_nobody_knows_is_measured_beside_its_input_alone(tmp_path: Path) -> None:
-    a, b, _ = make_pair(tmp_path / "p.png")
-    assert list(pair_images(a, b, b, [])) == ["input", "restored", "original"]
-    loaded = load(Item(tmp_path / "p.png", Path("p.png"), "PNG"), "pair", "BtoA")
-    assert isinstance(loaded, Loaded)
-    assert np.array_equal(loaded.a, b)
-
-
 def test_colour_metrics_are_added_where_colour_was_taken_away() -> None:
     assert metric_names([[{"name": "mosaic"}], []]) == ("psnr", "ssim", "l1")
     assert metric_names([[], [{"name": "grayscale"}]]) == ("psnr", "ssim", "l1", "delta_e", "colourfulness")
     assert metric_names([[{"name": "grayscale"}]], ("delta_e",)) == ("delta_e", "colourfulness")
-
-
-def test_what_cannot_be_read_is_a_row_with_a_reason(tmp_path: Path) -> None:
-    whole = image_io.encode_png(textured(1, 20, 21))
-    for name, data in {"cut.png": whole[:-30], "empty.jpg": b"", "text.jpg": b"hello", "odd.png": whole}.items():
-        (tmp_path / name).write_bytes(data)
-    reasons = {}
-    for name in ("cut.png", "empty.jpg", "text.jpg", "odd.png", "gone.png"):
-        row = load(Item(tmp_path / name, Path(name), None), "pair", "AtoB")
-        assert isinstance(row, Row)
-        assert (row.source, row.status, row.output) == (name, "failed", None)
-        assert row.message
-        reasons[name] = row.reason
-    assert reasons == {"cut.png": "truncated", "empty.jpg": "empty", "text.jpg": "not_an_image", "odd.png": "not_a_pair",
-                       "gone.png": "unreadable"}  # fmt: skip
-
-
-def test_a_name_that_is_too_long_fails_alone_and_a_folder_that_cannot_be_written_ends_all(tmp_path: Path) -> None:
-    loaded = Loaded(Item(tmp_path / "x", Path("x.gif"), "GIF"), textured(1), None, 0.0)
-    row, shown = finish(loaded, textured(1), Target(tmp_path, Path("x" * 256 + ".png"), "PNG"), b"", ())
-    assert (row.status, row.reason, shown) == ("failed", "not_written", None)
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError):
-        finish(loaded, textured(1), Target(tmp_path / "file", Path("x.png"), "PNG"), b"", ())
 
 
 def test_names_that_are_not_utf8_are_percent_encoded() -> None:

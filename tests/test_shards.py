@@ -18,7 +18,7 @@ from dataset_tools.errors import DatasetError, OutputError, Truncated, Unreadabl
 from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import FORMAT, FORMAT_VERSION, STATE, Row, manifest_text, metadata_line, open_dataset
 from pipelines.evaluate import evaluate_model
-from pipelines.job import find
+from pipelines.inputs import find
 from pix2pix.batches import Batches, read_pair
 from pix2pix.validation import Validation
 from tests.conftest import textured

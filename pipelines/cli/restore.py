@@ -42,30 +42,43 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
 @click.option("--largest", type=int, default=None, help="Of photos: at most so many regions in each, the largest ones.")
 @click.option("--min-face", type=int, default=0, show_default=True, help="Of photos: leave smaller regions alone, in pixels.")
 @click.option("--gps/--no-gps", default=True, show_default=True, help="Keep the location that a photo tells.")
+@click.option(
+    "--format",
+    type=click.Choice(["jpeg", "png", "webp", "tiff"]),
+    default=None,
+    help="Of what is restored; by default each photo keeps its own.",
+)
+@click.option("--mask", is_flag=True, help="Write NAME.mask.png beside each photo: white is invented.")
+@click.option("--label", is_flag=True, help="Draw a small visible note on what was restored.")
+@click.option("--time-limit", type=float, default=None, help="Seconds for one photo; 1800 by default.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--workers", type=int, default=None, help="Processes; by default as many as the machine has cores.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
     model: str, inputs: tuple[Path, ...], output: Path, input_kind: str | None, direction: str, split: str, strength: float,
-    largest: int | None, min_face: int, gps: bool, workers: int | None, as_json: bool,
+    largest: int | None, min_face: int, gps: bool, format: str | None, mask: bool, label: bool, time_limit: float | None,
+    dry_run: bool, workers: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Restore the files and folders INPUT... with MODEL into the folder OUTPUT.
 
     MODEL is a run folder, a model.onnx, or the name of a model that ships. Folders are mirrored below OUTPUT; names, sizes
-    and formats are kept, and no input is ever written to. OUTPUT also gets report.html, report.json, report.csv, sheet.png, and
+    and formats are kept, and no input is ever written to. The same command goes on where it was stopped, and does again only
+    what has changed. OUTPUT also gets report.html, report.json, report.csv, sheet.png, and
     failures.csv where a file could not be restored (exit code 3).
 
     What comes back is a plausible invention of the model, not a record of what was there. Every file says so in its metadata.
     """
-    from pipelines.job import restore_photos
+    from pipelines.job import Plan, RestoreJob
     from pipelines.whole_photo import Wishes
 
     if not inputs:
         raise click.UsageError("two paths were given; give the model, the photos, and the folder for what is restored")
-    report = restore_photos(model, inputs, output, input_kind=input_kind, direction=direction, split=split,
-                            wishes=Wishes(strength, largest, min_face), gps=gps, workers=workers,
-                            progress=Progress("restoring", "images"))  # fmt: skip
-    for line in report.lines():
+    job = RestoreJob(model, inputs, output, input_kind=input_kind, direction=direction, split=split,
+                     wishes=Wishes(strength, largest, min_face), gps=gps, format=format.upper() if format else None,
+                     mask=mask, label=label)  # fmt: skip
+    told = job.plan() if dry_run else job.run(workers, time_limit, Progress("restoring", "images"))
+    for line in told.lines():
         click.echo(line)
     if as_json:
-        emit_json(report.summary())
-    return report.exit_code
+        emit_json(told.summary())
+    return 0 if isinstance(told, Plan) else told.exit_code

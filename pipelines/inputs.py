@@ -1,0 +1,122 @@
+"""What a job is given: which files of the INPUTs are photos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataset_tools import image_io
+from dataset_tools.archive import decode_name, encode_name, walk
+from dataset_tools.errors import UsageError
+from dataset_tools.groups import SPLITS
+from dataset_tools.manifest import is_dataset, open_dataset
+from dataset_tools.pairs import DIRECTIONS
+from pipelines.evaluate import split_pairs
+from pipelines.restore import Item, in_words
+
+INPUT_KINDS = ("photo", "crop", "pair")
+
+
+def kind_of(inputs: Sequence[Path], asked: str | None, direction: str) -> str:
+    """What the files are: photo, crop or pair. Raises UsageError for what cannot be meant."""
+    if asked not in (None, *INPUT_KINDS):
+        raise UsageError(f"--input takes {', '.join(INPUT_KINDS)}; received {asked}")
+    if direction not in DIRECTIONS:
+        raise UsageError(f"--direction takes {' or '.join(DIRECTIONS)}; received {direction}")
+    members = [path for path in inputs if dataset_of(path)]
+    if members and asked in ("photo", "crop"):
+        raise UsageError(f"{in_words(members[0])} belongs to a dataset, whose files are A|B images: leave --input out")
+    if asked is None and members and len(members) < len(inputs):
+        raise UsageError("some INPUTs belong to a dataset and some do not: restore them one after the other")
+    return asked or ("pair" if members else "photo")
+
+
+def check_paths(inputs: Sequence[Path], output: Path) -> None:
+    """Raises UsageError where an INPUT is missing, or where OUTPUT could overwrite one or be restored again."""
+    if not inputs:
+        raise UsageError("no INPUT: give photos or folders of photos")
+    target = output.resolve()
+    for path in inputs:
+        if not path.exists():
+            raise UsageError(f"{in_words(path)} does not exist: give a photo or a folder of photos")
+        source = path.resolve()
+        if target == source:
+            raise UsageError(f"OUTPUT is INPUT ({in_words(path)}): an input is never overwritten, choose another OUTPUT")
+        if source in target.parents or target in source.parents:
+            raise UsageError(
+                f"OUTPUT {in_words(output)} and INPUT {in_words(path)} lie one inside the other: choose an OUTPUT apart"
+            )
+
+
+def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> tuple[list[Item], int, list[str]]:
+    """Every photo of the INPUTs, by (input, path bytes), named as below OUTPUT; how many other files; links to folders.
+
+    Something counts as a photo if it is one by content, or claims by its suffix to be one.
+    """
+    items: list[Item] = []
+    seen, linked = 0, []
+    roots = [dataset_of(path) for path in inputs]
+    datasets = {root: open_dataset(root, direction) for root in set(roots) if root}
+    for path, root in zip(inputs, roots, strict=True):
+        if root and (datasets[root].info or {}).get("recipe", {}).get("format") == "webdataset":
+            raise UsageError(
+                f"{in_words(path)} holds its pairs in tar shards, which are not restored: use photomend evaluate on it, "
+                "or restore a dataset built with --format folder"
+            )
+    drawn = {row.path: row.degradations for each in datasets.values() for name in SPLITS for row in each.pairs(name)}
+    for path, root, label in zip(inputs, roots, _labels(inputs), strict=True):
+        if root and root == path.resolve():
+            found = [(row.path, row.path.relative_to(root)) for row in split_pairs(datasets[root], split)]
+        elif path.is_dir():
+            sources, links = walk([path])
+            linked += [encode_name(os.fsencode(label / os.fsdecode(decode_name(link)))) for link in links]
+            found = [(Path(source.path), Path(os.fsdecode(source.relative))) for source in sources]
+        else:
+            found = [(path, Path())]
+        seen += len(found)
+        for file, below in found:
+            counts, format = _look(file)
+            if counts:
+                items.append(Item(file, label / below, format, drawn.get(file.resolve(), ())))
+    return items, seen - len(items), linked
+
+
+def dataset_of(path: Path) -> Path | None:
+    """The photomend dataset that `path` is or lies in."""
+    resolved = path.resolve()
+    return next((folder for folder in (resolved, *resolved.parents) if is_dataset(folder)), None)
+
+
+def _labels(inputs: Sequence[Path]) -> list[Path]:
+    """What stands before the names of each INPUT: nothing for one folder, else its base name (-2, -3 where equal)."""
+    if len(inputs) == 1 and inputs[0].is_dir():
+        return [Path()]
+    labels: dict[Path, None] = {}
+    for path in inputs:
+        label = base = Path(base_name(path))
+        stem, suffix = (base.name, "") if path.is_dir() else (base.stem, base.suffix)
+        number = 1
+        while label in labels:
+            number += 1
+            label = Path(f"{stem}-{number}{suffix}")
+        labels[label] = None
+    return list(labels)
+
+
+def _look(path: Path) -> tuple[bool, str | None]:
+    """(whether it counts as a photo, its format by content). Neither content nor suffix: it does not count."""
+    claims = path.suffix.lower() in image_io.SUFFIXES
+    if not os.path.isfile(path):  # a dangling link, a pipe; or a folder that may not be read, which must not be passed over
+        return claims or os.path.isdir(path), None
+    try:
+        with open(path, "rb") as handle:
+            format = image_io.sniff(handle.read(image_io.HEAD_BYTES))
+    except OSError:
+        return True, None
+    return claims or format is not None, format
+
+
+def base_name(path: Path) -> str:
+    """What an INPUT is called, whatever the way to it that was given."""
+    return os.path.basename(os.path.abspath(path)) or "input"
