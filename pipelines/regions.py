@@ -73,7 +73,7 @@ def placed(region: Region, card: Mapping[str, Any], any_size: bool) -> Placed:
                 f"pixels of the model its blocks are {block:.1f}, and it was trained for {told}: train a model for finer blocks"
             )
     if wanted != block:
-        note = f"blocks of {region.grid.block} pixels scaled to {wanted:.3g} for the model"
+        note = f"scaled to blocks of {wanted:.3g} for the model"
     side = round(size / scale)
     middle_y, middle_x = (top + bottom) / 2, (left + right) / 2
     return Placed(region, Square(round(middle_x - side / 2), round(middle_y - side / 2), side), size, note)

@@ -42,14 +42,14 @@ def test_blocks_that_a_model_does_not_know_are_scaled_and_it_is_said() -> None:
     fine = region(Grid(8), 0, 0, 320, 320)
     spot = placed(fine, CARD, any_size=True)
     assert (spot.window.side, spot.size) == (480, 960)  # 8 pixels become 16
-    assert spot.note == "blocks of 8 pixels scaled to 16 for the model"
+    assert spot.note == "scaled to blocks of 16 for the model"
     with pytest.raises(
         TooCoarse, match=r"320 x 320 pixels with blocks of 8: at the 256 pixels of the model its blocks are 4.3, .* for 16"
     ):
         placed(fine, CARD, any_size=False)
     coarse = placed(region(Grid(64), 0, 0, 320, 320), CARD, any_size=False)
     assert (coarse.window.side, coarse.size) == (1024, 256)  # more of the photo around it, so that 64 pixels become 16
-    assert coarse.note == "blocks of 64 pixels scaled to 16 for the model"
+    assert coarse.note == "scaled to blocks of 16 for the model"
     anything = placed(fine, CARD | {"recipe": ["blur:sigma=2"]}, any_size=False)
     assert (anything.size, anything.note) == (256, "")
     with pytest.raises(TooCoarse):
