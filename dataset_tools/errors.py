@@ -9,7 +9,8 @@ PhotomendError                 exit 1   one line: what, where, what to do
 │   ├── Truncated              truncated            the file ends before the image does
 │   ├── Corrupt                corrupt              the bytes contradict their own format
 │   ├── TooLarge               too_large            more pixels than we are willing to hold (an image bomb)
-│   ├── Unreadable             unreadable           no permission, vanished, an I/O error
+│   └── Unreadable             unreadable           no permission, vanished, an I/O error
+├── RestoreError                        one photo cannot be restored: a row in a table, never the end of a job
 │   ├── NotTrainedFor          not_trained_for      what there is to restore in it is nothing that the model has learned
 │   └── OutputTaken            output_taken         where it would be written lies a file that is not ours to replace
 ├── DatasetError               a dataset folder that is not ours, not whole, or of another recipe
@@ -86,13 +87,19 @@ class Unreadable(PhotoError):
     reason = "unreadable"
 
 
-class NotTrainedFor(PhotoError):
+class RestoreError(PhotomendError):
+    """One photo cannot be restored. `reason` is the word that is counted in tables."""
+
+    reason = "failed"
+
+
+class NotTrainedFor(RestoreError):
     """What there is to restore in it is nothing that the model has learned."""
 
     reason = "not_trained_for"
 
 
-class OutputTaken(PhotoError):
+class OutputTaken(RestoreError):
     """Where it would be written lies a file that is not ours to replace."""
 
     reason = "output_taken"

@@ -1,9 +1,11 @@
-"""What runs a model file: ONNX Runtime. And what MODEL on a command line means. Neither Keras nor TensorFlow is imported."""
+"""What runs a model file: ONNX Runtime or OpenVINO. And what MODEL on a command line means. No Keras, no TensorFlow."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,16 @@ from numpy.typing import NDArray
 
 from dataset_tools import priors, resources
 from dataset_tools.archive import encode_name
-from dataset_tools.errors import ModelFileError, PhotomendError, UsageError
-from pix2pix import model_file
+from dataset_tools.errors import MissingDependency, ModelFileError, PhotomendError, UsageError
+from pix2pix import graph, model_file
 from pix2pix.pixels import to_float, to_uint8
 
 MODEL = "model.onnx"  # the best model of a run folder
-MAX_SIZE = 4096  # pixels
+GPUS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider")
 
 
-class OnnxEngine:
-    """A model file in ONNX Runtime on the CPU, in so many threads; None: one for each core.
+class Engine:
+    """What runs a model file, whatever computes it.
 
     Attributes:
         name: of the run folder, or of the file without its suffix.
@@ -30,12 +32,17 @@ class OnnxEngine:
         card: the metadata that it carries.
         size: S, pixels along each side of the images it was trained on.
         any_size: whether it takes others, height and width multiples of the card's stride.
+        runs_on: what computes, in words.
 
     Raises:
         ModelFileError: not a model file of photomend, not whole, or one that this version cannot run.
     """
 
-    def __init__(self, path: Path, threads: int | None = None):
+    any_size: bool
+    runs_on: str
+
+    def __init__(self, path: Path, decoder: str):
+        """`decoder`: what is faster in this engine, see graph.rewritten."""
         data, card = model_file.read(path)
         self.card: dict[str, Any] = card
         self.size: int = card["size"]
@@ -43,9 +50,21 @@ class OnnxEngine:
         self.name = encode_name(os.fsencode(resolved.parent.name if resolved.name == MODEL else resolved.stem))
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._path = path
-        self._session = _session(data, path, threads)
-        self.any_size = all(isinstance(side, str) for side in self._session.get_inputs()[0].shape[2:])  # a name: any
+        try:
+            self._load(graph.rewritten(data, decoder))
+        except PhotomendError:
+            raise
+        except Exception as error:  # of an engine's own, which have no common base but this one
+            raise ModelFileError(f"{self.runs_on} cannot load {_shown(path)}: {_first_line(error)}") from error
         self._try()
+
+    def _load(self, data: bytes) -> None:
+        """Makes ready what `_run` needs, and sets `any_size`."""
+        raise NotImplementedError
+
+    def _run(self, given: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """{input: (N, 3, H, W) float32} -> what the graph makes of it."""
+        raise NotImplementedError
 
     def restore(self, batch: NDArray[np.uint8], known: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """(N, H, W, 3) uint8 sRGB -> the same shape, restored. H = W = `size`, unless it takes any.
@@ -61,8 +80,8 @@ class OnnxEngine:
             known = np.stack([priors.estimated(each) for each in batch]) if known is None else known
             given[model_file.PRIOR] = _channels_first(known)
         try:
-            (restored,) = self._session.run([model_file.OUTPUT], given)
-        except Exception as error:  # ONNX Runtime's exceptions have no common base but this one
+            restored = self._run(given)
+        except Exception as error:
             raise ModelFileError(f"{_shown(self._path)} cannot restore {image.shape}: {_first_line(error)}") from error
         if restored.shape != image.shape:
             raise ModelFileError(f"{_shown(self._path)} makes {restored.shape} of {image.shape}, which restores nothing")
@@ -70,9 +89,60 @@ class OnnxEngine:
 
     def _try(self) -> None:
         """A model whose graph does not do what its card says is refused before the first photo, not in the middle."""
-        if not isinstance(self.size, int) or not 1 <= self.size <= MAX_SIZE:
-            raise ModelFileError(f"the card of {_shown(self._path)} names no size from 1 to {MAX_SIZE}: export the model again")
         self.restore(np.zeros((1, self.size, self.size, 3), np.uint8))
+
+
+class OnnxEngine(Engine):
+    """ONNX Runtime, on a GPU where its package has one, else on so many threads of the CPU; None: one for each core."""
+
+    def __init__(self, path: Path, threads: int | None = None):
+        self._threads, self.runs_on = threads or len(os.sched_getaffinity(0)), "ONNX Runtime"
+        super().__init__(path, "transposed")
+
+    def _load(self, data: bytes) -> None:
+        ort.disable_telemetry_events()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads  # told, ONNX Runtime does not try to pin its threads
+        options.log_severity_level = 4  # what goes wrong is said in our own line
+        there = ort.get_available_providers()
+        wanted = [name for name in GPUS if name in there] + ["CPUExecutionProvider"]
+        self._session = ort.InferenceSession(data, options, providers=wanted)
+        self.runs_on = f"ONNX Runtime, {self._session.get_providers()[0].removesuffix('ExecutionProvider')}"
+        self.any_size = all(isinstance(side, str) for side in self._session.get_inputs()[0].shape[2:])  # a name: any
+
+    def _run(self, given: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        (restored,) = self._session.run([model_file.OUTPUT], given)
+        return np.asarray(restored)
+
+
+class OpenVinoEngine(Engine):
+    """OpenVINO on the CPU: an extra, often faster. "bfloat16" is faster still on a CPU that has it, and less exact."""
+
+    def __init__(self, path: Path, threads: int | None = None, precision: str = "float32"):
+        self._threads, self._precision = threads or len(os.sched_getaffinity(0)), precision
+        self.runs_on = f"OpenVINO, CPU, {precision}"
+        super().__init__(path, "subpixel" if precision == "bfloat16" else "transposed")
+
+    def _load(self, data: bytes) -> None:
+        openvino = _import_openvino()
+        model = openvino.Core().read_model(data, b"")
+        self.any_size = model.input(model_file.INPUT).partial_shape[2].is_dynamic
+        options = {"INFERENCE_NUM_THREADS": self._threads, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False,
+                   "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[self._precision]}  # fmt: skip
+        self._compiled = openvino.Core().compile_model(model, "CPU", options)
+
+    def _run(self, given: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.asarray(self._compiled(given)[model_file.OUTPUT])
+
+
+def _import_openvino() -> Any:
+    """Raises MissingDependency. Its telemetry reports each import over the network, unless its package cannot be found."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingDependency("OpenVINO is missing: pip install 'photomend[openvino]', or take --engine onnxruntime") from error
+    return openvino
 
 
 def _channels_first(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -80,20 +150,22 @@ def _channels_first(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(to_float(batch).transpose(0, 3, 1, 2))
 
 
-def _session(data: bytes, path: Path, threads: int | None) -> ort.InferenceSession:
-    ort.disable_telemetry_events()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))  # told, ONNX Runtime does not try to pin its threads
-    options.log_severity_level = 4  # what goes wrong is said in our own line
-    try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelFileError(f"ONNX Runtime cannot load {_shown(path)}: {_first_line(error)}") from error
+ENGINES: dict[str, Callable[[Path, int | None], Engine]] = {
+    "onnxruntime": OnnxEngine,
+    "openvino": OpenVinoEngine,
+    "openvino-bfloat16": lambda path, threads: OpenVinoEngine(path, threads, "bfloat16"),
+}
 
 
-def open_engine(model: str | Path) -> OnnxEngine:
-    """The engine of what `resolve_model` finds."""
-    return OnnxEngine(resolve_model(model))
+def open_engine(model: str | Path, engine: str = "onnxruntime", threads: int | None = None) -> Engine:
+    """What `resolve_model` finds, in the engine of that name, with so many threads.
+
+    Raises:
+        UsageError: no such engine. MissingDependency: an extra that is not installed. ModelFileError: as `Engine`.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine}: choose one of {', '.join(ENGINES)}")
+    return ENGINES[engine](resolve_model(model), threads)
 
 
 def resolve_model(model: str | Path) -> Path:

@@ -17,7 +17,7 @@ from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import Dataset, PairRow, open_dataset
 from dataset_tools.metrics import BASELINES, METRICS
 from dataset_tools.pairs import split as split_pair
-from pipelines.engines import OnnxEngine, open_engine
+from pipelines.engines import Engine, open_engine
 from pipelines.mark import STATEMENT
 from pipelines.restore import (
     BATCH,
@@ -124,7 +124,7 @@ def split_pairs(dataset: Dataset, split: str) -> list[PairRow]:
     return pairs
 
 
-def _restore(engine: OnnxEngine, pairs: Sequence[PairRow], direction: str) -> Iterator[tuple[PairRow, dict[str, Rgb]]]:
+def _restore(engine: Engine, pairs: Sequence[PairRow], direction: str) -> Iterator[tuple[PairRow, dict[str, Rgb]]]:
     halves = [_read_halves(pair, engine.size, direction) for pair in pairs]
     restored = engine.restore(np.stack([a for a, _ in halves]))  # (N, S, S, 3) uint8
     for pair, (a, b), image in zip(pairs, halves, restored, strict=True):

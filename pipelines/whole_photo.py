@@ -18,7 +18,7 @@ Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 
 
 class Engine(Protocol):
-    """What restoring a whole photo needs of an engine; see engines.OnnxEngine."""
+    """What restoring a whole photo needs of an engine; see engines.Engine."""
 
     card: dict[str, Any]
     size: int

@@ -15,11 +15,20 @@ import numpy as np
 
 from dataset_tools import image_io
 from dataset_tools.archive import encode_name
-from dataset_tools.errors import DatasetError, NotTrainedFor, OutputError, OutputTaken, PhotoError, PhotomendError, Unreadable
+from dataset_tools.errors import (
+    DatasetError,
+    NotTrainedFor,
+    OutputError,
+    OutputTaken,
+    PhotoError,
+    PhotomendError,
+    RestoreError,
+    Unreadable,
+)
 from dataset_tools.image_rewrite import rewrite
 from dataset_tools.metrics import SSIM_WINDOW
 from dataset_tools.pairs import split as split_pair
-from pipelines.engines import OnnxEngine
+from pipelines.engines import Engine, open_engine
 from pipelines.label import labelled
 from pipelines.ledger import Kept
 from pipelines.mark import mark
@@ -41,6 +50,7 @@ class Settings:
     mask: bool = False  # write the map of invented pixels
     label: bool = False  # draw a visible note
     format: str | None = None  # that all become; None: their own
+    engine: str = "onnxruntime"
     wishes: Wishes = field(default_factory=Wishes)
 
     def made_with(self, version: str, sha256: str) -> str:
@@ -107,12 +117,12 @@ class RestoreWork:
         engine: one that is open already, in this process.
     """
 
-    def __init__(self, model: Path, settings: Settings, threads: int | None = None, engine: OnnxEngine | None = None):
+    def __init__(self, model: Path, settings: Settings, threads: int | None = None, engine: Engine | None = None):
         self.model, self.settings, self.threads, self._engine = model, settings, threads, engine
 
     def open(self) -> None:
         """Loads the model. Raises ModelFileError."""
-        self._engine = self._engine or OnnxEngine(self.model, self.threads)
+        self._engine = self._engine or open_engine(self.model, self.settings.engine, self.threads)
 
     def close(self) -> None:
         """Nothing to be given back."""
@@ -139,7 +149,7 @@ def _read(task: Task) -> _Read | Done:
             now = kept.seen_again(task.target.folder, path, status, task.item.source)
             return Done(now.row, now, as_before=True)
         _check_places(task, data, sha256)
-    except PhotoError as error:
+    except (PhotoError, RestoreError) as error:
         return failed(task.item, error)
     except OSError as error:
         return failed(task.item, Unreadable(f"{path} cannot be read ({error.strerror})"))
@@ -155,7 +165,7 @@ def _check_places(task: Task, data: bytes, sha256: str) -> None:
         check_place(target.folder / name, data, kept.written_as(name) if kept else None, bool(kept and kept.pending))
 
 
-def _crops(engine: OnnxEngine, files: Sequence[_Read], settings: Settings) -> list[_Made | PhotomendError]:
+def _crops(engine: Engine, files: Sequence[_Read], settings: Settings) -> list[_Made | PhotomendError]:
     """Crops, or the A of pairs, which go through the model together."""
     halves: list[tuple[Rgb, Rgb | None, image_io.Photo] | PhotomendError] = []
     for each in files:
@@ -178,9 +188,7 @@ def _crops(engine: OnnxEngine, files: Sequence[_Read], settings: Settings) -> li
     return made
 
 
-def _crop(
-    engine: OnnxEngine, file: _Read, a: Rgb, b: Rgb | None, photo: image_io.Photo, restored: Rgb, settings: Settings
-) -> _Made:
+def _crop(engine: Engine, file: _Read, a: Rgb, b: Rgb | None, photo: image_io.Photo, restored: Rgb, settings: Settings) -> _Made:
     """A crop with the metadata that it had; a half of a pair, which has none, as an image of its own."""
     target, item = file.task.target, file.task.item
     drawn = labelled(restored)[0] if settings.label else restored
@@ -202,7 +210,7 @@ def _crop(
                  Shown(item.source, images, figures))  # fmt: skip
 
 
-def _whole(engine: OnnxEngine, files: Sequence[_Read], settings: Settings) -> list[_Made | PhotomendError]:
+def _whole(engine: Engine, files: Sequence[_Read], settings: Settings) -> list[_Made | PhotomendError]:
     """Photos of any size, of which the model's task tells what is to be restored."""
     made: list[_Made | PhotomendError] = []
     for file in files:
@@ -210,12 +218,12 @@ def _whole(engine: OnnxEngine, files: Sequence[_Read], settings: Settings) -> li
             photo = image_io.decode(file.data, str(file.task.item.path))
             outcome = restore_whole(engine, photo, settings.wishes)
             made.append(_photo(engine, file, photo, outcome, settings))
-        except (PhotoError, OutputError) as error:
+        except (PhotoError, RestoreError, OutputError) as error:
             made.append(error)
     return made
 
 
-def _photo(engine: OnnxEngine, file: _Read, photo: image_io.Photo, outcome: Outcome, settings: Settings) -> _Made:
+def _photo(engine: Engine, file: _Read, photo: image_io.Photo, outcome: Outcome, settings: Settings) -> _Made:
     target, item = file.task.target, file.task.item
     row = Row(item.source, None, "restored", width=photo.info.width, height=photo.info.height, regions=outcome.regions)
     if outcome.photo is None:
@@ -235,7 +243,7 @@ def _photo(engine: OnnxEngine, file: _Read, photo: image_io.Photo, outcome: Outc
     return _Made(written.data, target.name, row, _mask(engine, outcome.mask, target), shown)
 
 
-def _mask(engine: OnnxEngine, invented: np.ndarray | None, target: Target) -> bytes | None:
+def _mask(engine: Engine, invented: np.ndarray | None, target: Target) -> bytes | None:
     """The map of invented pixels as a PNG, upright: 0 is the photo's own, 255 the model's."""
     if target.mask is None or invented is None:
         return None
@@ -268,6 +276,6 @@ _REASONS = {DatasetError: "not_a_pair", OutputError: "not_written"}
 
 def failed(item: Item, error: PhotomendError) -> Done:
     """The row of a photo that could not be restored."""
-    reason = error.reason if isinstance(error, PhotoError) else _REASONS.get(type(error), "failed")
+    reason = error.reason if isinstance(error, PhotoError | RestoreError) else _REASONS.get(type(error), "failed")
     message = str(error).replace(str(item.path), item.source)  # where the photos lie is nobody's business who reads the report
     return Done(Row(item.source, None, "failed", reason, message if item.source in message else f"{item.source}: {message}"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,15 @@ KEY = "photomend"  # of the one metadata property: the card as JSON
 FORMAT_VERSION = 2
 READABLE = (1, FORMAT_VERSION)  # 1 had no prior
 MAX_BYTES = 1 << 30
+MAX_SIZE = 4096  # pixels
 INPUT, PRIOR, OUTPUT = "image", "prior", "restored"
 OPSET, IR_VERSION = 17, 8  # old enough for the engines in use
+
+OPERATORS = frozenset((  # all that a graph of ours may hold: no loops, no branches, nothing that makes tensors of any size
+    "Add", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace", "Identity", "LeakyRelu",
+    "Mul", "Neg", "Relu", "Resize", "Sigmoid", "SpaceToDepth", "Sum", "Tanh", "Transpose",
+))  # fmt: skip
+MOST_VALUES = 1024  # of a tensor in the graph, for each pixel of the image
 
 CARD = {  # the fields of the card, all of them always there
     "format_version": "2",
@@ -76,7 +84,10 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
 def read(path: Path) -> tuple[bytes, dict[str, Any]]:
     """The bytes of the model file at `path`, safe to hand to an engine, and its card. Raises ModelFileError in one line."""
     data = _bytes(path)
-    return data, _card(path, _parse(path, data))
+    model = _parse(path, data)
+    card = _card(path, model)
+    _check_graph(path, model, card["size"])
+    return data, card
 
 
 def make(graph: Any) -> Any:
@@ -129,6 +140,37 @@ def _parse(path: Path, data: bytes) -> Any:
     if names not in (([INPUT], [OUTPUT]), ([INPUT, PRIOR], [OUTPUT])):
         raise ModelFileError(f"{path} has the inputs and outputs {names}, but ours have {INPUT} (and {PRIOR}) and {OUTPUT}")
     return model
+
+
+def _check_graph(path: Path, model: Any, size: object) -> None:
+    """Raises ModelFileError for a graph that could do, or fill memory with, more than ours ever do. Runs nothing of it."""
+    for node in model.graph.node:
+        inner = any(each.type in (each.GRAPH, each.GRAPHS) for each in node.attribute)
+        if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx") or inner or model.functions:
+            raise ModelFileError(f"{path} has the operator {node.op_type[:40]!r} in its graph, which no model of photomend has")
+    if not isinstance(size, int) or not 1 <= size <= MAX_SIZE:
+        raise ModelFileError(f"the card of {path} names no size from 1 to {MAX_SIZE}: export the model again")
+    skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)  # the graph without its weights
+    skeleton.graph.CopyFrom(onnx.GraphProto(name="skeleton", node=model.graph.node, output=model.graph.output))
+    for each in model.graph.input:
+        shape = [1, 3, *(dim.dim_value or size for dim in each.type.tensor_type.shape.dim[2:])]
+        skeleton.graph.input.append(helper.make_tensor_value_info(each.name, onnx.TensorProto.FLOAT, shape))
+    for each in model.graph.initializer:
+        skeleton.graph.input.append(helper.make_tensor_value_info(each.name, each.data_type, list(each.dims)))
+    try:
+        inferred = onnx.shape_inference.infer_shapes(skeleton, strict_mode=True, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, ValueError, TypeError) as error:
+        raise ModelFileError(f"the graph of {path} does not fit together: export the model again") from error
+    known = {each.name: [dim.dim_value for dim in each.type.tensor_type.shape.dim] for each in inferred.value_info}
+    known |= {name: [1] for node in model.graph.node if node.op_type in ("Constant", "Identity") for name in node.output}
+    for name in (name for node in model.graph.node for name in node.output if name != OUTPUT):
+        values = math.prod(known.get(name, [0]))
+        if not 0 < values <= MOST_VALUES * size * size + max(4096, _largest_weight(model)):
+            raise ModelFileError(f"{path} would fill a tensor of {known.get(name, 'unknown')} values, more than a photo needs")
+
+
+def _largest_weight(model: Any) -> int:
+    return max((math.prod(each.dims) for each in model.graph.initializer), default=0)
 
 
 def _card(path: Path, model: Any) -> dict[str, Any]:

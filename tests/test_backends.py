@@ -24,7 +24,7 @@ from pix2pix.pixels import to_float
 from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS, DiscriminatorSpec, GeneratorSpec, Spec
 from tests.conftest import textured
-from tests.training import classic
+from tests.training import SMALL_MEND, classic
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +34,8 @@ STEPS = 5
 # Dropout is drawn by each backend's own random numbers, so there is none here.
 TINY = replace(PRESETS["tiny"], size=64, generator=replace(PRESETS["tiny"].generator, dropout=0.0))
 SPECS: dict[str, Spec] = {
-    "mend-mosaic": PRESETS["mend"].for_task("mosaic").with_size(64),
-    "mend-colorize": PRESETS["mend"].for_task("colorize").with_size(64),
+    "mend-mosaic": SMALL_MEND.for_task("mosaic"),
+    "mend-colorize": SMALL_MEND.for_task("colorize"),
     "tiny": TINY,
     "article": replace(
         PRESETS["article"], size=16, generator=GeneratorSpec("upsampling_unet", (8, 12)),

@@ -46,7 +46,7 @@ def of(data: bytes) -> image_io.Photo:
 def test_a_mosaic_is_found_restored_and_told() -> None:
     rgb, where, shown = with_mosaic()
     before = of(encoded(shown, "PNG"))
-    found = restore_whole(Known("mosaic"), before)
+    found = restore_whole(Known("mosaic"), before, Wishes())
     assert found.photo is not None
     assert found.mask is not None
     (told,) = found.regions
@@ -60,13 +60,13 @@ def test_a_mosaic_is_found_restored_and_told() -> None:
 
 
 def test_a_photo_without_a_mosaic_has_nothing_to_restore() -> None:
-    found = restore_whole(Known("mosaic"), of(encoded(photo(0), "PNG")))
+    found = restore_whole(Known("mosaic"), of(encoded(photo(0), "PNG")), Wishes())
     assert (found.photo, found.mask, found.regions, found.refused) == (None, None, (), ())
 
 
 def test_a_mosaic_that_the_model_does_not_know_is_refused_in_a_line() -> None:
     _, _, shown = with_mosaic()
-    found = restore_whole(Known("mosaic", any_size=False, blocks="40"), of(encoded(shown, "PNG")))
+    found = restore_whole(Known("mosaic", any_size=False, blocks="40"), of(encoded(shown, "PNG")), Wishes())
     assert found.photo is None
     (line,) = found.refused
     assert "blocks of 16" in line
@@ -78,7 +78,7 @@ def test_what_a_person_may_ask_for() -> None:
     shown = laid(laid(rgb, box(rgb, 120, 130, 360, 350), Grid(12, 5, 1)), box(rgb, 200, 650, 340, 800), Grid(16, 0, 7))
     before = of(encoded(shown, "PNG"))
     engine = Known("mosaic", blocks="8..24")
-    assert len(restore_whole(engine, before).regions) == 2
+    assert len(restore_whole(engine, before, Wishes()).regions) == 2
     assert [each["block"] for each in restore_whole(engine, before, Wishes(largest=1)).regions] == [12]
     assert [each["block"] for each in restore_whole(engine, before, Wishes(least=180)).regions] == [12]
     untouched = restore_whole(engine, before, Wishes(strength=0)).photo
@@ -104,7 +104,7 @@ def test_nothing_changes_outside_of_the_mask_in_any_kind_of_file(kind: str) -> N
         "CMYK": lambda: encoded(Image.fromarray(shown).convert("CMYK"), "TIFF"),
     }[kind]()
     before = of(data)
-    found = restore_whole(Known("mosaic"), before)
+    found = restore_whole(Known("mosaic"), before, Wishes())
     assert found.photo is not None
     assert found.mask is not None
     assert found.photo.info == before.info
@@ -123,7 +123,7 @@ def test_nothing_changes_outside_of_the_mask_in_any_kind_of_file(kind: str) -> N
 def test_colour_for_a_grey_photo(depth: int) -> None:
     grey = np.rint(photo(3, 300) @ LUMA).astype(np.uint8)
     before = of(encoded(grey, "PNG") if depth == 8 else png(grey.astype(np.uint16) * 257, 0))
-    found = restore_whole(Known("colorize"), before)
+    found = restore_whole(Known("colorize"), before, Wishes())
     assert found.photo is not None
     assert (found.photo.info.mode, found.photo.info.depth, found.photo.samples.shape) == ("RGB", depth, (300, 300, 3))
     assert np.abs(found.photo.rgb8 @ LUMA - grey).max() <= 1

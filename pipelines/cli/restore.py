@@ -50,14 +50,21 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
 )
 @click.option("--mask", is_flag=True, help="Write NAME.mask.png beside each photo: white is invented.")
 @click.option("--label", is_flag=True, help="Draw a small visible note on what was restored.")
+@click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino", "openvino-bfloat16"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What computes: openvino needs pip install 'photomend[openvino]'.",
+)
 @click.option("--time-limit", type=float, default=None, help="Seconds for one photo; 1800 by default.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--workers", type=int, default=None, help="Processes; by default as many as the machine has cores.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
     model: str, inputs: tuple[Path, ...], output: Path, input_kind: str | None, direction: str, split: str, strength: float,
-    largest: int | None, min_face: int, gps: bool, format: str | None, mask: bool, label: bool, time_limit: float | None,
-    dry_run: bool, workers: int | None, as_json: bool,
+    largest: int | None, min_face: int, gps: bool, format: str | None, mask: bool, label: bool, engine: str,
+    time_limit: float | None, dry_run: bool, workers: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Restore the files and folders INPUT... with MODEL into the folder OUTPUT.
 
@@ -75,7 +82,7 @@ def command(
         raise click.UsageError("two paths were given; give the model, the photos, and the folder for what is restored")
     job = RestoreJob(model, inputs, output, input_kind=input_kind, direction=direction, split=split,
                      wishes=Wishes(strength, largest, min_face), gps=gps, format=format.upper() if format else None,
-                     mask=mask, label=label)  # fmt: skip
+                     mask=mask, label=label, engine=engine)  # fmt: skip
     told = job.plan() if dry_run else job.run(workers, time_limit, Progress("restoring", "images"))
     for line in told.lines():
         click.echo(line)
