@@ -22,7 +22,7 @@ import cv2
 from PIL import Image
 
 from bench import photos
-from bench.cost import SPLIT, Split, built, cpu, slope
+from bench.cost import SPLIT, built, cpu, of_a_build, slope
 from bench.memory import part_memory
 from bench.peer import WORK, part_peer
 from bench.tables import Row, machine, spread, table, verdict
@@ -50,7 +50,7 @@ def part_cpu(few: Path, many: Path, work: Path, rounds: int) -> None:
         shares: list[Counter[str]] = []
 
         def ours(archive: Path, shares: list[Counter[str]] = shares) -> None:
-            watch = Split()
+            watch = of_a_build()
             with watch.watching():
                 built(archive, work, workers=0)
             shares.append(watch.spent)

@@ -7,7 +7,7 @@ import resource
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from unittest.mock import patch
 from dataset_tools import build, colour, crops, degradations, files, finish, image_io, journal, pairs, staging
 from dataset_tools.build import BuildReport, build_dataset
 
-SPLIT = {  # label -> what is timed under it; a function that calls another is not told the other's time
+Places = Sequence[tuple[Any, str]]
+
+SPLIT: dict[str, Places] = {  # label -> what is timed under it; a function that calls another is not told the other's time
     "read and hash": ((staging, "read_source"), (staging, "sha256")),
     "decode": ((image_io, "decode"), (colour, "to_srgb")),
     "detect": (),  # FaceSearch.detect, imported late
@@ -31,20 +33,31 @@ SPLIT = {  # label -> what is timed under it; a function that calls another is n
 REPORT = ((finish, "write_report"), (finish, "pairs_grid"))  # once a build, and bounded: kept apart from what a photo costs
 
 
-class Split:
-    """cpu seconds of this process (all its threads) by label, each without what was spent in another label below it."""
+def of_a_build() -> Split:
+    """The split of what `build_dataset` spends."""
+    from dataset_tools.face_search import FaceSearch
 
-    def __init__(self) -> None:
+    return Split({**SPLIT, "detect": ((FaceSearch, "detect"),), "report": REPORT})
+
+
+class Split:
+    """Seconds by label, each without what was spent in another label below it.
+
+    Args:
+        places: label -> the functions timed under it, as (owner, name). What is under "report" is told under no other label.
+        clock: cpu of this process (all its threads), if nothing else is said.
+    """
+
+    def __init__(self, places: Mapping[str, Places], clock: Callable[[], float] = time.process_time) -> None:
+        self.places, self.clock = places, clock
         self.spent: Counter[str] = Counter()
         self._below = [0.0]
         self._in_report = False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        from dataset_tools.face_search import FaceSearch
-
         with ExitStack() as stack:
-            for label, places in {**SPLIT, "detect": ((FaceSearch, "detect"),), "report": REPORT}.items():
+            for label, places in self.places.items():
                 for owner, name in places:
                     stack.enter_context(patch.object(owner, name, self._timed(label, getattr(owner, name))))
             yield
@@ -55,11 +68,11 @@ class Split:
                 return function(*given, **named)
             self._in_report = label == "report"
             self._below.append(0.0)
-            start = time.process_time()
+            start = self.clock()
             try:
                 return function(*given, **named)
             finally:
-                took = time.process_time() - start
+                took = self.clock() - start
                 self.spent[label] += took - self._below.pop()
                 self._below[-1] += took
                 self._in_report = False

@@ -14,65 +14,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 from bench.tables import machine, spread, table, verdict
+from bench.turns import Server, ratio, take_turns
 
 ARTICLE_STEPS = 2000
 BFLOAT = "mixed_bfloat16"
 
 
-class Server:
-    """A process that trains when it is told."""
-
-    def __init__(self, name: str, command: Sequence[str]):
-        self.name = name
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.hello = self._line()
-        self.seconds: list[float] = []
-        self.peak = 0.0
-
-    def step(self, count: int, order: str = "step") -> dict[str, Any]:
-        """`count` steps: what the process tells of them. order "again": with one batch, and nothing loaded."""
-        assert self.process.stdin
-        print(f"{order} {count}", file=self.process.stdin, flush=True)
-        told = self._line()
-        self.peak = told["peak_rss_mb"]
-        return told
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _line(self) -> dict[str, Any]:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name} ended: {self.process.wait()}")
-        return dict(json.loads(line))
-
-
 def server(name: str, dataset: Path, preset: str, *options: str) -> Server:
     """One of ours."""
     return Server(name, [sys.executable, "-m", "bench.step_server", preset, str(dataset), *options])
-
-
-def take_turns(servers: Sequence[Server], rounds: int, count: int) -> None:
-    """Fills `seconds` of each with the mean of `count` steps of each round, after two steps that trace and warm up."""
-    for each in servers:
-        each.step(2)
-    for _ in range(rounds):
-        for each in servers:
-            each.seconds.append(mean(each.step(count)["seconds"]))
-
-
-def ratio(slow: Server, fast: Server) -> list[float]:
-    """How many times faster `fast` was, round by round."""
-    return [one / other for one, other in zip(slow.seconds, fast.seconds, strict=True)]
 
 
 def steps_part(dataset: Path, torch: str | None, work: Path, rounds: int) -> None:

@@ -1,0 +1,124 @@
+"""Restoring, as ratios in one run: engines beside Keras, the time to the first result, large photos with one mosaic.
+
+    python -m bench.restore MODEL [--parts engines,start,photos] [--work FOLDER] [--rounds 5]
+
+MODEL: a model file or a run folder; the targets of `engines` are for `article`, those of the other parts for a model that ships
+or `mend`, for mosaics. Each engine is a process of its own; they take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from bench.tables import machine, spread, table, verdict
+from bench.turns import Server, ratio, take_turns
+
+CONTENDERS = {
+    "predict": "Keras `predict`",
+    "function": "tf.function",
+    "layers": "tf.function, our layers",
+    "onnxruntime": "ONNX Runtime (default)",
+    "openvino": "OpenVINO, float32",
+    "openvino-bfloat16": "OpenVINO, bfloat16",
+}
+TARGETS = (  # batch, engine, beside what, how many times at least
+    (1, "onnxruntime", "predict", 3.0), (1, "onnxruntime", "function", 1.7), (1, "openvino", "predict", 3.8),
+    (1, "openvino-bfloat16", "predict", 6.5), (8, "openvino", "predict", 3.3),
+)  # fmt: skip
+MEGAPIXELS = 12
+PHOTOS = 8
+
+
+def engines_part(model: Path, work: Path, rounds: int) -> None:
+    """Milliseconds a batch of each engine, all in turn, and how far they are from Keras."""
+    for batch in (1, 8):
+        print(f"\nload before: {os.getloadavg()[0]:.2f}")
+        results = {name: work / f"{name}-{batch}.npy" for name in CONTENDERS}
+        servers = {name: Server(label, [sys.executable, "-m", "bench.restore_server", name, str(model), str(batch),
+                                        str(results[name])]) for name, label in CONTENDERS.items()}  # fmt: skip
+        take_turns(list(servers.values()), rounds, 8 if batch == 1 else 3)
+        truth = np.load(results["predict"]).astype(int)
+        rows = []
+        for name, each in servers.items():
+            away = np.abs(np.load(results[name]).astype(int) - truth)
+            faster = [median(ratio(servers[slow], each)) for slow in ("predict", "function")]
+            rows.append([each.name, spread([1000 * value for value in each.seconds]), *(f"{value:.2f}" for value in faster),
+                         f"{away.max()}", f"{away.mean():.3f}", f"{each.peak:.0f}"])  # fmt: skip
+        head = ["", "ms a batch", "times `predict`", "times the tf.function", "levels off, most", "on average", "peak MB"]
+        table(f"Batches of {batch}, uint8 to uint8", head, rows)
+        for _, name, slow, limit in (target for target in TARGETS if target[0] == batch):
+            value = median(ratio(servers[slow], servers[name]))
+            print(f"{CONTENDERS[name]} against {CONTENDERS[slow]}: {value:.2f}", verdict(value, limit, least=True))
+        for each in servers.values():
+            each.close()
+
+
+def start_part(model: Path, work: Path, rounds: int) -> None:
+    """Seconds from a command to its first result."""
+    from bench.restore_photos import photo, save
+
+    crop, whole = work / "crop.png", work / "photo.jpg"
+    save(photo(work, 0, 0.0655), crop)
+    save(photo(work, 0, 2), whole)
+    cases = {"a crop of 256 × 256": (crop, "crop", 1.5), "a photo of 2 megapixels": (whole, "photo", 1.5)}
+    rows = []
+    for name, (path, kind, limit) in cases.items():
+        seconds = []
+        for _ in range(rounds):
+            out = work / f"out{path.suffix}"
+            out.unlink(missing_ok=True)
+            start = time.perf_counter()
+            command = [Path(sys.executable).parent / "photomend", "restore", model, path, out, "--input", kind]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            seconds.append(time.perf_counter() - start)
+        rows.append([name, spread(seconds), verdict(median(seconds), limit)])
+    table("Seconds from the command to the first result", ["", "seconds", "target"], rows)
+
+
+def photos_part(model: Path, work: Path) -> None:
+    """Large photos with one mosaic each: photos/s, and what of the time is the model's."""
+    from bench.restore_photos import photo, save, timed
+
+    photos = [work / "photos" / f"{index}.jpg" for index in range(PHOTOS)]
+    for index, path in enumerate(photos):
+        if not path.exists():
+            save(photo(work, index), path)
+    seconds = timed(model, photos, work / "restored")
+    total, _ = seconds.pop("all"), seconds.pop("with start-up")
+    rows = [[name, f"{1000 * value / PHOTOS:.0f}", f"{value / total:.0%}"] for name, value in seconds.items()]
+    table(f"A photo of {MEGAPIXELS} megapixels with one mosaic, one process", ["", "ms", "share"], rows)
+    rest = 1 - seconds["model"] / total
+    print(f"\n{PHOTOS / total:.2f} photos/s; everything but the model: {rest:.0%}", verdict(rest, 0.5))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--parts", default="engines,start,photos")
+    parser.add_argument("--work", type=Path, default=Path("build/bench/restore"))
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    from pipelines.engines import resolve_model
+
+    given.work.mkdir(parents=True, exist_ok=True)
+    model = resolve_model(given.model)
+    print(machine())
+    for part in given.parts.split(","):
+        if part == "engines":
+            engines_part(model, given.work, given.rounds)
+        elif part == "start":
+            start_part(model, given.work, given.rounds)
+        else:
+            photos_part(model, given.work)
+
+
+if __name__ == "__main__":
+    main()
