@@ -240,33 +240,63 @@ def _is_mosaic(lattice: _Lattice, members: Cells, block: int) -> bool:
 
 
 def _mask(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> NDArray[np.bool_]:
-    """(H, W): the convex hull of the cells, and what the edge of the mosaic left of the cells beside them."""
+    """(H, W): the convex hull of the cells, to the pixel: at its edge and just beyond, what has the one level of its cell."""
     at_y, at_x = np.nonzero(members)
     corners = [np.stack([x, y], 1) for y in (lattice.ys[at_y], lattice.ys[at_y + 1] - 1)
                for x in (lattice.xs[at_x], lattice.xs[at_x + 1] - 1)]  # fmt: skip
     mask = np.zeros(grey.shape, np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(np.concatenate(corners).astype(np.int32)), 1)
-    limit = 2.5 * float(lattice.within[members].mean()) + 0.6
-    padded = np.pad(members, 1)
-    for cells, ys, xs, image, area in (
-        (padded, lattice.ys, lattice.xs, grey, mask), (padded.T, lattice.xs, lattice.ys, grey.T, mask.T),
-    ):  # fmt: skip
-        block = int(ys[1] - ys[0])
-        for row, column in np.argwhere(cells[1:-1, 1:-1]):
-            top, bottom, across = ys[row], ys[row + 1], slice(xs[column], xs[column + 1])
-            if not cells[row, column + 1]:
-                area[top - _even(image[max(top - block, 0) : top, across][::-1], limit) : top, across] = 1
-            if not cells[row + 2, column + 1]:
-                area[bottom : bottom + _even(image[bottom : bottom + block, across], limit), across] = 1
+    block = int(lattice.ys[1] - lattice.ys[0])
+    tolerance = _tolerance(grey, lattice, members)
+    ys, xs = (_all_lines(lines, length) for lines, length in ((lattice.ys, grey.shape[0]), (lattice.xs, grey.shape[1])))
+    reached = cv2.dilate(_any(mask, ys, xs).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    left_alone = ~reached
+    for _ in range(2):  # beside the hull; then those in its corners
+        near = cv2.dilate(mask, np.ones((5, 5), np.uint8))
+        inner = cv2.erode(mask, np.ones((2 * block + 1, 2 * block + 1), np.uint8), borderType=cv2.BORDER_REPLICATE)
+        for row, column in zip(*np.nonzero(_any(near, ys, xs) & ~left_alone), strict=True):
+            cell = slice(ys[row], ys[row + 1]), slice(xs[column], xs[column + 1])
+            if not inner[cell].any():
+                whole = grey[cell].size == block**2
+                mask[cell] = _of_one_level(grey[cell], mask[cell], near[cell], tolerance, whole)
+                left_alone[row, column] = True
     return mask > 0
 
 
-def _even(strip: NDArray[np.uint8], limit: float) -> int:
-    """How many of the first rows of (n, width) are of one value up to `limit` grey levels; 0 where it is but one."""
-    if len(strip) < 2:
-        return 0
-    levels = strip.astype(np.float32)
-    along, between = np.abs(np.diff(levels, axis=1)).mean(1), np.abs(np.diff(levels, axis=0)).mean(1)
-    uneven = np.flatnonzero((along > limit) | np.concatenate([[False], between > limit]))
-    rows = int(uneven[0]) if len(uneven) else len(strip)
-    return rows if rows > 1 else 0
+def _tolerance(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> float:
+    """By how many grey levels the pixels of these cells differ from the one of their cell: half a level where none does."""
+    block, (rows, columns) = int(lattice.ys[1] - lattice.ys[0]), members.shape
+    part = grey[lattice.ys[0] : lattice.ys[-1], lattice.xs[0] : lattice.xs[-1]].reshape(rows, block, columns, block)
+    cells = part.swapaxes(1, 2)[members].reshape(-1, block**2).astype(np.float32)
+    off = np.percentile(np.abs(cells - np.median(cells, axis=1, keepdims=True)), 95, axis=1)
+    return 0.5 + max(1.0, float(np.median(off))) * bool(np.median(off))
+
+
+def _all_lines(lines: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+    """The lines of a grid and the borders of the photo."""
+    return np.unique([0, *lines, length])
+
+
+def _any(mask: NDArray[np.uint8], ys: NDArray[np.intp], xs: NDArray[np.intp]) -> Cells:
+    """Which of the cells between the lines hold some of it."""
+    return np.maximum.reduceat(np.maximum.reduceat(mask, ys[:-1], axis=0), xs[:-1], axis=1) > 0
+
+
+def _of_one_level(
+    grey: NDArray[np.uint8], held: NDArray[np.uint8], near: NDArray[np.uint8], tolerance: float, whole: bool
+) -> NDArray[np.uint8]:  # fmt: skip
+    """The part of a cell, (h, w) 0 | 1, that has the level of what is held of it, or of what lies near, and is joined with it.
+
+    A `whole` cell of one level, of which nothing is held, is left to the photo: nothing tells that it is a mosaic.
+    """
+    seeds = held if 4 * held.sum() > held.size else near
+    level = np.float32(np.median(grey[seeds > 0]))
+    alike = (np.abs(grey - level) <= tolerance).astype(np.uint8)
+    if tolerance > 1:  # single pixels stand off in a JPEG
+        framed = cv2.copyMakeBorder(alike, 2, 2, 2, 2, cv2.BORDER_REPLICATE)
+        alike = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))[2:-2, 2:-2].copy()
+    _, labels = cv2.connectedComponents(alike, connectivity=4)
+    part = np.isin(labels, np.unique(labels[(near > 0) & (alike > 0)])) & (alike > 0)
+    if part[near > 0].mean() < 0.5 or (whole and not held.any() and part.mean() > 0.9):
+        return held
+    return np.asarray(part, np.uint8)

@@ -20,6 +20,7 @@ JPEG = 2  # grey levels by which the blocks of a JPEG stand off, mostly
 # Windows of so many pixels a side tell of blocks from … to …: at least four cells lie in each.
 WINDOWS = ((64, range(LEAST_BLOCK, 13)), (128, range(8, 25)), (256, range(16, 65)), (512, range(48, MOST_BLOCK + 1)))
 AT_ONCE = 2048  # windows
+LEAST_LIFT = 2.0  # times: so much stronger than the rest the lines of a grid are, at least
 GRIDS = 24  # that are looked at further
 
 
@@ -104,6 +105,8 @@ def _windows(rows: Edges, columns: Edges) -> Iterator[Window]:
         wide = by_row.shape[1]
         by_row, by_column = by_row.reshape(-1, side), by_column.reshape(-1, side)
         busy = np.flatnonzero((by_row.max(1) > 0.3) & (by_column.max(1) > 0.3))
+        for profiles in (by_row, by_column):
+            busy = busy[_could_lift(profiles[busy], blocks)]
         for start in range(0, len(busy), AT_ONCE):
             some = busy[start : start + AT_ONCE]
             (gain_y, phase_y, lift_y), (gain_x, phase_x, lift_x) = _best(by_row[some], blocks), _best(by_column[some], blocks)
@@ -111,7 +114,7 @@ def _windows(rows: Edges, columns: Edges) -> Iterator[Window]:
             at = np.arange(len(some)), gain.argmax(1)
             gain, lift = gain[at], np.minimum(lift_y[at], lift_x[at])
             score = np.minimum(gain, 60) * np.minimum(lift, 8)
-            for place in np.flatnonzero((gain > 12) & (lift > 2) & (score > 60)):
+            for place in np.flatnonzero((gain > 12) & (lift > LEAST_LIFT) & (score > 60)):
                 block = blocks[at[1][place]]
                 top, left = (int(each) * step for each in divmod(some[place], wide))
                 phases = int(phase_y[at][place] + top) % block, int(phase_x[at][place] + left) % block
@@ -126,6 +129,22 @@ def _profiles(edges: Edges, side: int, step: int) -> Floats:
     until = np.cumsum(np.pad(sums, ((0, 0), (1, 0))), axis=1, dtype=np.uint32)
     means = (until[:, side // step :] - until[:, : -(side // step)]).astype(np.float32) / (side // step * step)  # (H, nx)
     return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(means, side, axis=0)[::step])
+
+
+def _could_lift(profiles: Floats, blocks: Sequence[int]) -> NDArray[np.bool_]:
+    """False for a profile (n, side) whose strongest lines, wherever they are, do not stand off by LEAST_LIFT: no grid's would."""
+    number = profiles.shape[1]
+    until = np.cumsum(np.sort(profiles, axis=1)[:, ::-1], axis=1)
+    could = np.zeros(len(profiles), np.bool_)
+    for lines in {number // block + more for block in blocks for more in (0, 1)}:
+        on, off = until[:, lines - 1] / lines, (until[:, -1] - until[:, lines - 1]) / (number - lines)
+        could |= _lift(on, off) > LEAST_LIFT
+    return could
+
+
+def _lift(on: Floats, off: Floats) -> Floats:
+    """How many times stronger the lines of a grid are than what is between them; means."""
+    return (on + 0.05) / (off + 0.05)
 
 
 def _best(profiles: Floats, blocks: Sequence[int]) -> tuple[Floats, NDArray[np.intp], Floats]:
@@ -145,4 +164,4 @@ def _best(profiles: Floats, blocks: Sequence[int]) -> tuple[Floats, NDArray[np.i
         phases[:, place], lines[:, place], on[:, place], on_squares[:, place] = at[1], held[at[1]], sums[at], sums_of_squares[at]
     whole = profiles.sum(1, keepdims=True), squares.sum(1, keepdims=True)
     found = gains(number, lines, whole, (on, on_squares), profiles.max(1, keepdims=True))
-    return found, phases, (on / lines + 0.05) / ((whole[0] - on) / (number - lines) + 0.05)
+    return found, phases, _lift(on / lines, (whole[0] - on) / (number - lines))

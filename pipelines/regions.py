@@ -15,14 +15,13 @@ from dataset_tools import crops, degradations
 from dataset_tools.crops import Square
 from dataset_tools.mosaic_grid import Grid, between, cells_of
 from dataset_tools.mosaic_regions import Region
+from pipelines import blend
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 Weights = NDArray[np.float32]  # (H, W), 0 to 1
 
 TOLERANCE = 1.25  # how many times smaller or larger than those it was trained for the blocks may be that a model is given
 MOST_SIZE = 1024  # pixels a side: the largest crop for a model that takes any size
-FEATHER = 0.35  # of a block: how far outside of its region what was restored fades out
-LEAST_FEATHER = 3  # pixels
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,9 @@ def seen_by_the_model(rgb: Rgb, spot: Placed) -> tuple[Rgb, Rgb]:
     grid = spot.region.grid
     shifted = Grid(grid.block, (grid.phase_y - top) % grid.block, (grid.phase_x - left) % grid.block)
     means, cells = masked_means(area, mask, shifted)
-    even = np.where(mask[:, :, None], cells, area)
-    smooth = np.where(mask[:, :, None], between(means, shifted, (area.shape[0], area.shape[1])), area)
+    inside = mask.astype(np.uint8)
+    even = cv2.copyTo(cells, inside, area.copy())
+    smooth = cv2.copyTo(between(means, shifted, (area.shape[0], area.shape[1])), inside, area.copy())
     window = Square(spot.window.x - left, spot.window.y - top, spot.window.side)
     return crops.crop(even, window, spot.size, "reflect"), crops.crop(smooth, window, spot.size, "reflect")
 
@@ -102,64 +102,43 @@ def masked_means(rgb: Rgb, mask: NDArray[np.bool_], grid: Grid) -> tuple[Rgb, Rg
     tops, heights = cells_of(rgb.shape[0], grid.block, grid.phase_y)
     lefts, widths = cells_of(rgb.shape[1], grid.block, grid.phase_x)
 
-    def sums(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.add.reduceat(np.add.reduceat(values, tops, axis=0, dtype=np.float64), lefts, axis=1)
+    corners = np.ix_(np.append(tops, rgb.shape[0]), np.append(lefts, rgb.shape[1]))
 
-    inside, shown = mask[:, :, None], sums(mask)[:, :, None]
-    whole = np.outer(heights, widths)[:, :, None]
-    values = np.where(shown > 0, sums(rgb * inside) / np.maximum(shown, 1), sums(rgb) / whole)
+    def sums(values: NDArray[np.uint8]) -> NDArray[np.float64]:
+        until = cv2.integral(values, sdepth=cv2.CV_64F)[corners]
+        return np.asarray(np.diff(np.diff(until, axis=0), axis=1))
+
+    inside = mask.astype(np.uint8)
+    shown, whole = sums(inside)[:, :, None], np.outer(heights, widths)[:, :, None]
+    masked = cv2.copyTo(rgb, inside)  # black elsewhere
+    values = np.where(shown > 0, sums(masked) / np.maximum(shown, 1), sums(rgb) / whole)
     means = np.floor(values + 0.5).astype(np.uint8)
     return means, np.repeat(np.repeat(means, heights, axis=0), widths, axis=1)
 
 
-def weights_of(spot: Placed, shape: tuple[int, ...]) -> tuple[int, int, Weights]:
-    """(top, left, weights): how much of what was restored shows, 1 in the region and falling to 0 outside; of the area that it
-    touches in a photo of `shape` (H, W, …)."""
-    fade = max(LEAST_FEATHER, round(FEATHER * spot.region.grid.block))
-    top, left, bottom, right = spot.region.box
-    outer = max(0, top - fade), max(0, left - fade), min(shape[0], bottom + fade), min(shape[1], right + fade)
-    away = np.ones((outer[2] - outer[0], outer[3] - outer[1]), np.uint8)
-    away[top - outer[0] : bottom - outer[0], left - outer[1] : right - outer[1]][spot.region.mask] = 0
-    distance = cv2.distanceTransform(np.pad(away, 1, constant_values=1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    share = np.clip(1 - distance / (fade + 1), 0, 1).astype(np.float32)
-    return outer[0], outer[1], share * share * (3 - 2 * share)  # level at both ends
-
-
 def pasted(rgb: Rgb, spot: Placed, restored: Rgb, strength: float = 1.0) -> tuple[slice, slice, Rgb, Weights]:
-    """(rows, columns, pixels, weights): what the photo shows there once `restored`, uint8 (size, size, 3), is laid over `rgb`.
+    """(rows, columns, pixels, weights): what the photo shows there once `restored`, uint8 (size, size, 3), is laid into `rgb`.
 
-    Its colours are shifted, smoothly, by what the two differ around the region. Outside of weights > 0 nothing changes.
+    weights, (H, W): how much of each pixel is the model's, 0 to `strength`; where it is 0 nothing changes.
     """
-    top, left, weights = weights_of(spot, rgb.shape)
-    rows, columns = slice(top, top + weights.shape[0]), slice(left, left + weights.shape[1])
+    (top, left, bottom, right), block = spot.region.box, spot.region.grid.block
+    margin = max(8, block)
+    rows = slice(max(0, top - margin), min(rgb.shape[0], bottom + margin))
+    columns = slice(max(0, left - margin), min(rgb.shape[1], right + margin))
     side = spot.window.side
     method = cv2.INTER_AREA if side < spot.size else cv2.INTER_CUBIC
     whole = cv2.resize(restored, (side, side), interpolation=method)
-    ring = max(8, round(spot.region.grid.block))
-    outer = (max(0, top - ring, spot.window.y), max(0, left - ring, spot.window.x),
-             min(rgb.shape[0], rows.stop + ring, spot.window.y + side),
-             min(rgb.shape[1], columns.stop + ring, spot.window.x + side))  # fmt: skip
-    shown = whole[outer[0] - spot.window.y : outer[2] - spot.window.y, outer[1] - spot.window.x : outer[3] - spot.window.x]
-    before = rgb[outer[0] : outer[2], outer[1] : outer[3]]
-    far = np.ones(shown.shape[:2], np.float32)
-    inner = slice(top - outer[0], rows.stop - outer[0]), slice(left - outer[1], columns.stop - outer[1])
-    far[inner] = weights == 0
-    shift = _spread(before.astype(np.float32) - shown, far, sigma=max(2.0 * ring, 0.3 * min(far.shape)))[inner]
-    matched = shown[inner] + shift
-    share = (weights * strength)[:, :, None]
-    pixels = np.rint(matched * share + rgb[rows, columns] * (1 - share)).clip(0, 255).astype(np.uint8)
-    return rows, columns, np.where(weights[:, :, None] > 0, pixels, rgb[rows, columns]), weights
-
-
-def _spread(values: NDArray[np.float32], known: Weights, sigma: float) -> NDArray[np.float32]:
-    """`values` (H, W, 3) where they are known (H, W), carried on smoothly to where they are not."""
-    height, width = known.shape
-    smaller = max(1.0, sigma / 8)  # what is so smooth is as well computed of fewer pixels
-    size = max(1, round(width / smaller)), max(1, round(height / smaller))
-    weighted = np.dstack([values * known[:, :, None], known + 1e-6])
-    small = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), sigma / smaller, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.resize(small[..., :3] / small[..., 3:], (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    ys = np.clip(np.arange(rows.start, rows.stop) - spot.window.y, 0, side - 1)
+    xs = np.clip(np.arange(columns.start, columns.stop) - spot.window.x, 0, side - 1)
+    mask = np.zeros((len(ys), len(xs)), np.uint8)
+    mask[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = spot.region.mask
+    before, made = rgb[rows, columns], whole[np.ix_(ys, xs)]
+    outside = blend.grown(mask) == 0  # where the model was shown the photo: what it makes of that tells how its colours are off
+    off = (before[outside].astype(np.float32) - made[outside]).mean(axis=0) if outside.any() else np.zeros(3)
+    after = blend.laid_into(before, np.rint(made + off).clip(0, 255).astype(np.uint8), mask, block)
+    if strength < 1:
+        after = np.rint(before + strength * (after.astype(np.float32) - before)).astype(np.uint8)
+    return rows, columns, after, strength * blend.grown(mask).astype(np.float32)
 
 
 def _around(rgb: Rgb, spot: Placed) -> tuple[int, int, Rgb, NDArray[np.bool_]]:

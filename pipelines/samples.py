@@ -20,6 +20,8 @@ def with_changes(photo: Photo, before: Rgb, after: Rgb, where: NDArray[np.bool_]
     (H, W): nothing changes outside of it.
     """
     rows = np.flatnonzero(where.any(1)) if where is not None else np.arange(before.shape[0])
+    if not len(rows):
+        return photo
     samples = photo.samples.copy()
     colours = samples[..., :-1] if photo.info.mode.endswith("A") else samples
     if photo.info.mode == "LA":

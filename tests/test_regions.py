@@ -9,7 +9,7 @@ import pytest
 from dataset_tools import crops, image_io, resources
 from dataset_tools.mosaic_grid import Grid, between, cell_means, paint
 from dataset_tools.mosaic_regions import Region, find_regions
-from pipelines.regions import TooCoarse, masked_means, pasted, placed, seen_by_the_model, trained_blocks, weights_of
+from pipelines.regions import TooCoarse, masked_means, pasted, placed, seen_by_the_model, trained_blocks
 from tests.test_mosaic_regions import box, ellipse, jpeg, laid, photo
 
 CARD: dict[str, Any] = {
@@ -76,11 +76,9 @@ def test_the_mean_of_a_cut_cell_is_that_of_its_mosaic() -> None:
 
 def test_the_model_sees_even_cells_and_the_smooth_image_between_them() -> None:
     rgb = photo(0, 512)
-    truth = box(rgb, 170, 170, 342, 342)
     grid = Grid(16, 3, 9)
-    shown = laid(rgb, truth, grid)
-    (found,) = find_regions(shown)
-    spot = placed(found, CARD, any_size=True)
+    shown = laid(rgb, box(rgb, 170, 170, 342, 342), grid)
+    spot = placed(region(grid, 170, 170, 342, 342), CARD, any_size=True)
     image, prior = seen_by_the_model(shown, spot)
     assert image.shape == prior.shape == (spot.size, spot.size, 3)
     window = spot.window
@@ -114,17 +112,18 @@ def test_what_is_pasted_fits_and_nothing_changes_outside(number: int) -> None:
         assert np.array_equal(shown[rows, columns], pasted(shown, spot, restored, strength=0.0)[2])
 
 
-def test_the_mask_fades_outside_of_the_region_alone() -> None:
+def test_what_the_model_made_is_told_and_two_pixels_around_it() -> None:
+    rgb = np.zeros((200, 300, 3), np.uint8)
     spot = placed(region(Grid(16), 40, 50, 104, 146), CARD, any_size=True)
-    top, left, weights = weights_of(spot, (200, 300))
-    assert (top, left, weights.shape) == (34, 44, (76, 108))
-    assert (weights[6:-6, 6:-6] == 1).all()
-    assert weights.min() == 0
-    line = weights[38, :7]
-    assert (np.diff(line) > 0).all()
-    top, left, weights = weights_of(placed(region(Grid(16), 0, 0, 64, 64), CARD, any_size=True), (64, 64))
-    assert (top, left, weights.shape) == (0, 0, (64, 64))
-    assert (weights == 1).all()
+    rows, columns, _, weights = pasted(rgb, spot, np.zeros((spot.size, spot.size, 3), np.uint8), strength=0.5)
+    assert (rows, columns) == (slice(24, 120), slice(34, 162))
+    assert (weights[16:-16, 16:-16] == 0.5).all()
+    assert (weights[14:-14, 20:-20] == 0.5).all()
+    assert (weights[:14] == 0).all()
+    assert (weights[:, :14] == 0).all()
+    spot = placed(region(Grid(16), 0, 0, 64, 64), CARD, any_size=True)
+    rows, columns, _, weights = pasted(rgb[:64, :64], spot, np.zeros((spot.size, spot.size, 3), np.uint8))
+    assert (rows, columns, weights.min()) == (slice(0, 64), slice(0, 64), 1)
 
 
 def test_a_region_at_the_corner_of_a_small_photo() -> None:
