@@ -13,7 +13,7 @@ from typing import Any
 from dataset_tools import files, image_io
 from dataset_tools.errors import OutputError, RunError, UsageError
 from dataset_tools.metrics import METRICS
-from pipelines.evaluate import csv_text, metric_title
+from pipelines.figures import csv_text, metric_title
 from pipelines.plot import Panel, Series, line_plot
 from pipelines.restore import Figures, Rgb
 from pipelines.runs import WEIGHTS, Check, Run, labels, read_run, shown

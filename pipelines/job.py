@@ -17,7 +17,7 @@ from dataset_tools.engines import TimedOut, WorkerDied, default_workers, run_her
 from dataset_tools.errors import PhotomendError, UsageError
 from pipelines import report as reports
 from pipelines.engines import open_engine, resolve_model
-from pipelines.evaluate import SHEET_ROWS, evenly
+from pipelines.figures import SHEET_ROWS, evenly
 from pipelines.inputs import base_name, check_paths, find, kind_of
 from pipelines.ledger import Kept, Ledger, path_of
 from pipelines.outputs import FORMATS, KEPT, STATE, Target, check_file, is_file_output, name_outputs, sweep

@@ -12,7 +12,7 @@ from typing import Any
 
 from dataset_tools import files, image_io
 from dataset_tools.errors import OutputError
-from pipelines.evaluate import comparison_sheet, csv_text, figures_table, flatten, means
+from pipelines.figures import comparison_sheet, csv_text, figures_table, flatten, means
 from pipelines.mark import STATEMENT
 from pipelines.outputs import REPORT_FILES, STATE
 from pipelines.restore import Figures, Row, Shown, in_words

@@ -11,7 +11,7 @@ from dataset_tools import html
 from dataset_tools.archive import decode_name
 from dataset_tools.html import Markup, element
 from dataset_tools.metrics import METRICS
-from pipelines.evaluate import metric_title
+from pipelines.figures import metric_title
 from pipelines.mark import STATEMENT
 from pipelines.pictures import Picture, of_page
 from pipelines.report import RestoreReport

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from dataset_tools import build, image_io, manifest, metrics, pairs, staging
+from dataset_tools import build, image_io, manifest, metrics, pairs, resources, staging
 from dataset_tools.errors import DatasetError, ModelFileError, UsageError
 from pipelines import evaluate_model
-from pipelines.evaluate import csv_text, evenly, figures_table, flatten, means
+from pipelines.figures import csv_text, evenly, figures_table, flatten, means
+from pipelines.restore import Shown
 from tests.conftest import textured
 from tests.test_pipelines_engines import write_model
 
@@ -121,3 +123,42 @@ def test_a_choice_is_spread_evenly() -> None:
     assert evenly(10, 5) == {0, 2, 4, 6, 8}
     assert len(evenly(1001, 24)) == 24
     assert evenly(0, 5) == set()
+
+
+def test_the_worst_and_the_best_stand_on_sheets_of_their_own(
+    write_photos, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import evaluate
+
+    dataset = make(write_photos, tmp_path, "mosaic:block=4")
+    drawn: dict[str, list[str]] = {}
+    monkeypatch.setattr(evaluate, "SHEET_ROWS", 2)
+
+    def sheet(shown: list[Shown], header: str) -> np.ndarray:
+        drawn[header] = [each.name for each in shown]
+        return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(evaluate, "comparison_sheet", sheet)
+    result = evaluate_model(model, dataset, worst=tmp_path / "w.png", best=tmp_path / "b.png", by="l1")
+    order = [row["pair"] for row in sorted(result.rows, key=lambda row: -row["restored_l1"])]
+    count = f"{result.images} images of the split test, restored by m"
+    assert drawn == {f"the worst of {count}": order[:2], f"the best of {count}": order[::-1][:2]}
+    assert (tmp_path / "w.png").exists()
+    with pytest.raises(UsageError, match="--by delta_e: choose one of psnr, ssim, l1"):
+        evaluate_model(model, dataset, by="delta_e")
+
+
+def test_identity_is_the_distance_to_the_original_where_it_shows_a_face(tmp_path: Path) -> None:
+    pytest.importorskip("dlib", reason="dlib is missing: pip install 'photomend[identity]'")
+    for index, path in enumerate(sorted(resources.path("samples").glob("*.jpg"))[:2]):
+        b = cv2.resize(image_io.read(path).rgb8, (256, 256), interpolation=cv2.INTER_AREA)
+        a = cv2.resize(cv2.resize(b, (16, 16), interpolation=cv2.INTER_AREA), (256, 256), interpolation=cv2.INTER_CUBIC)
+        for split in ("train", "val", "test"):
+            image_io.write(tmp_path / "ds" / split / f"{index}.png", pairs.stitch(a, b), "PNG")
+    image_io.write(tmp_path / "ds" / "test" / "nobody.png", pairs.stitch(textured(1, 256, 256), textured(2, 256, 256)), "PNG")
+    result = evaluate_model(write_model(tmp_path / "same.onnx", 256), tmp_path / "ds", identity=True)
+    assert (result.images, result.faces) == (3, 2)
+    assert result.identity["restored"] == result.identity["input"] > 0.6  # sixteen cells a side are nobody
+    assert "identity distance (2 faces; 0.6 and more is another person): restored 0." in result.table()
+    assert result.summary()["faces"] == 2
+    assert next(row for row in result.rows if "restored_identity" not in row)["pair"] == "test/nobody.png"

@@ -45,7 +45,7 @@ def command(runs: tuple[Path, ...], out: Path | None, metric: str, as_json: bool
 
 def tables(result: Comparison) -> list[list[str]]:
     """The lines of each table, its title the first; a cell holds PSNR, SSIM and the metric that was asked for."""
-    from pipelines.evaluate import metric_title
+    from pipelines.figures import metric_title
 
     names = tuple(dict.fromkeys(("psnr", "ssim", result.metric)))
     title = " / ".join(map(metric_title, names))

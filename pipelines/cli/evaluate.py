@@ -21,22 +21,69 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
 )
 @click.option("--csv", type=PATH, default=None, metavar="FILE", help="Write the figures of every image here.")
 @click.option("--sheet", type=PATH, default=None, metavar="FILE.png", help="Write a contact sheet here.")
+@click.option("--worst", type=PATH, default=None, metavar="FILE.png", help="Write a sheet of the images restored worst here.")
+@click.option("--best", type=PATH, default=None, metavar="FILE.png", help="Write a sheet of the images restored best here.")
+@click.option(
+    "--by",
+    default=None,
+    metavar="METRIC",
+    help="What worst and best mean: psnr, ssim, l1 or delta_e.  [default: psnr, for colours delta_e]",
+)
+@click.option(
+    "--identity", is_flag=True, help="Measure how far faces are from the originals', too (an extra: photomend[identity])."
+)
+@click.option(
+    "--sweep",
+    default=None,
+    metavar="STEP",
+    help="Degrade the originals anew with each value of an option, such as "
+    "mosaic:block=4,8,16,32, and print the figures for each.",
+)
+@click.option("--plot", type=PATH, default=None, metavar="FILE.png", help="With --sweep: draw quality against the values here.")
+@click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino", "openvino-bfloat16"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What computes: openvino needs pip install 'photomend[openvino]'.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
-    model: str, dataset: Path, split: str, direction: str | None, csv: Path | None, sheet: Path | None, as_json: bool
-) -> int:
+    model: str, dataset: Path, split: str, direction: str | None, csv: Path | None, sheet: Path | None, worst: Path | None,
+    best: Path | None, by: str | None, identity: bool, sweep: str | None, plot: Path | None, engine: str, as_json: bool,
+) -> int:  # fmt: skip
     """Restore the pairs of a split of DATASET with MODEL and print PSNR, SSIM and L1 beside the trivial baselines.
 
     input is the degraded image as it is; bicubic, for a mosaic, is the bicubic enlargement of its cell means. A model that
     does not beat them is worth less than doing nothing.
     """
+    if sweep:
+        return _sweep(model, dataset, sweep, split, engine, plot, as_json)
+    if plot:
+        raise click.UsageError("--plot goes with --sweep")
     from pipelines.evaluate import evaluate_model
 
-    result = evaluate_model(model, dataset, split=split, direction=direction, csv=csv, sheet=sheet,
-                            progress=Progress("evaluating", "images"))  # fmt: skip
+    result = evaluate_model(model, dataset, split=split, direction=direction, csv=csv, sheet=sheet, worst=worst, best=best, by=by,
+                            identity=identity, engine=engine, progress=Progress("evaluating", "images"))  # fmt: skip
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(result.table())
     if as_json:
         emit_json(result.summary())
+    return 0
+
+
+def _sweep(model: str, dataset: Path, sweep: str, split: str, engine: str, plot: Path | None, as_json: bool) -> int:
+    from dataset_tools import image_io
+    from pipelines.sweep import sweep_model
+
+    if plot and plot.suffix.lower() != ".png":
+        raise click.UsageError(f"--plot {plot}: the plot is a PNG, give a name that ends in .png")
+    found = sweep_model(model, dataset, sweep, split=split, engine=engine, progress=Progress("evaluating", "images"))
+    for line in found.lines():
+        click.echo(line)
+    if plot:
+        image_io.write(plot, found.plot(), "PNG")
+    if as_json:
+        emit_json(found.summary())
     return 0

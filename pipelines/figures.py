@@ -1,0 +1,87 @@
+"""Figures as people and programs read them: means, tables for a terminal, CSV, contact sheets with their captions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dataset_tools import sheets
+from dataset_tools.metrics import BASELINES, METRICS
+from pipelines.mark import STATEMENT
+from pipelines.restore import Figures, Rgb, Shown
+
+SHEET_ROWS = 24  # at most
+
+
+def means(measured: Sequence[Figures]) -> Figures:
+    """The mean of every figure that all images have: "restored" first, then the baselines, the strongest first."""
+    names = ["restored", *reversed(BASELINES), "original"]
+    result: Figures = {}
+    for name in names:
+        rows = [figures[name] for figures in measured if name in figures]
+        if rows and len(rows) == len(measured):  # else its mean would be of other images
+            known = [metric for metric in METRICS if all(metric in row for row in rows)]
+            result[name] = {metric: float(np.mean([row[metric] for row in rows])) for metric in known}
+    return result
+
+
+def figures_table(figures: Figures) -> list[str]:
+    """The means as lines for a terminal: the model, then the baselines, a column for each metric."""
+    names = list(figures["restored"])
+    head = ["", *map(metric_title, names)]
+    body = [[row, *(f"{values[name]:.3f}" if name in values else "" for name in names)] for row, values in figures.items()]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    lines = []
+    for first, *others in (head, *body):
+        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return lines
+
+
+def metric_title(name: str) -> str:
+    """ "PSNR (dB)": the title of a metric with its unit."""
+    metric = METRICS[name]
+    return f"{metric.title} ({metric.unit})" if metric.unit not in metric.title else metric.title
+
+
+def flatten(figures: Figures | None) -> dict[str, float]:
+    """{"restored": {"psnr": 22.1}} -> {"restored_psnr": 22.1}, the columns of a CSV."""
+    return {f"{name}_{metric}": value for name, row in (figures or {}).items() for metric, value in row.items()}
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """CSV with a header: `columns`, then every other column of the rows in the order of its first appearance."""
+    names = [*columns, *dict.fromkeys(name for row in rows for name in row if name not in columns)]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def evenly(total: int, count: int) -> set[int]:
+    """At most `count` of the indices 0..total-1, evenly spread."""
+    return {index * total // count for index in range(count)} if total > count else set(range(total))
+
+
+def comparison_sheet(shown: Sequence[Shown], header: str) -> Rgb:
+    """A contact sheet, input | baselines | restored | original, with each one's figures: uint8 (height, width, 3) sRGB."""
+    titles = [name for name in (*BASELINES, "restored", "original") if any(name in each.images for each in shown)]
+    captions = [[_caption(each, title, title == titles[-1]) for title in titles] for each in shown]
+    known = any(each.figures for each in shown)
+    footer = "PSNR and SSIM against the original: higher is better.\n" if known else ""
+    return sheets.grid(
+        [[each.images.get(title) for title in titles] for each in shown],
+        titles=titles, captions=captions, header=header, footer=footer + STATEMENT,
+    )  # fmt: skip
+
+
+def _caption(shown: Shown, title: str, last: bool) -> str:
+    figures = (shown.figures or {}).get(title)
+    if figures and "psnr" in figures and "ssim" in figures:
+        return f"{figures['psnr']:.2f} dB · {figures['ssim']:.3f}"
+    return shown.name.rpartition("/")[2] if last else ""

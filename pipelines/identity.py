@@ -1,0 +1,61 @@
+"""Whether a face still looks like the same person: the distance of dlib's face embeddings. An extra: photomend[identity].
+
+The network is dlib's ResNet, 128 numbers for a face (King 2017, blog.dlib.net: "High Quality Face Recognition with Deep Metric
+Learning"); its author holds two faces nearer than 0.6 to be of one person. Weights: the package face_recognition_models, CC0.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_tools.errors import MissingDependency
+
+Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
+
+OTHER_PERSON = 0.6  # distance from which on two faces count as two people
+CHIP, PADDING = 150, 0.25  # pixels a side of what the network sees, and how much is around the face: as it was trained
+
+
+class Identity:
+    """Measures how far faces are from that of the original, all cut out by where the original shows it.
+
+    Raises:
+        MissingDependency: dlib or its models are not installed.
+    """
+
+    def __init__(self) -> None:
+        models = importlib.util.find_spec("face_recognition_models")  # importing it needs an old setuptools
+        try:
+            import dlib
+        except ImportError:
+            dlib = None
+        if dlib is None or models is None or not models.submodule_search_locations:
+            raise MissingDependency(
+                "the identity distance needs dlib: pip install 'photomend[identity]', or leave --identity away"
+            )
+        folder = Path(models.submodule_search_locations[0]) / "models"
+        self._dlib: Any = dlib
+        self._detector = dlib.get_frontal_face_detector()
+        self._landmarks = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
+        self._network = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+
+    def distances(self, images: Mapping[str, Rgb]) -> dict[str, float] | None:
+        """{name: Euclidean distance to the face of "original"} of the others, all of one size; None where it shows no face."""
+        original = np.ascontiguousarray(images["original"])
+        found = self._detector(original, 1)
+        if not found:
+            return None
+        place = self._landmarks(original, max(found, key=lambda box: box.area()))
+        seen = {name: self._seen(rgb, place) for name, rgb in images.items()}
+        truth = seen.pop("original")
+        return {name: float(np.linalg.norm(each - truth)) for name, each in seen.items()}
+
+    def _seen(self, rgb: Rgb, place: Any) -> NDArray[np.float64]:
+        chip = self._dlib.get_face_chip(np.ascontiguousarray(rgb), place, CHIP, PADDING)
+        return np.array(self._network.compute_face_descriptor(chip))
