@@ -27,6 +27,7 @@ PARTS = {  # name -> arguments of pytest
     "kills": ["tests/test_kills.py"],
     "damage": ["tests/test_damage.py"],
     "training": ["tests/test_train_kills.py", "tests/test_strategies.py"],
+    "restoring": ["tests/test_restore_damage.py", "tests/test_resume.py"],
     "wheel": ["tests/test_wheel.py"],
     "ray": ["tests/test_engine_ray.py"],
     "browser": ["tests/test_web.py"],

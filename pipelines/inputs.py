@@ -64,7 +64,12 @@ def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -
                 f"{in_words(path)} holds its pairs in tar shards, which are not restored: use photomend evaluate on it, "
                 "or restore a dataset built with --format folder"
             )
-    drawn = {row.path: row.degradations for each in datasets.values() for name in SPLITS for row in each.pairs(name)}
+    drawn = {
+        Path(os.path.realpath(row.path)): row.degradations
+        for each in datasets.values()
+        for name in SPLITS
+        for row in each.pairs(name)
+    }
     for path, root, label in zip(inputs, roots, _labels(inputs), strict=True):
         if root and root == path.resolve():
             found = [(row.path, row.path.relative_to(root)) for row in split_pairs(datasets[root], split)]
@@ -78,7 +83,7 @@ def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -
         for file, below in found:
             counts, format = _look(file)
             if counts:
-                items.append(Item(file, label / below, format, drawn.get(file.resolve(), ())))
+                items.append(Item(file, label / below, format, drawn.get(Path(os.path.realpath(file)), ())))
     return items, seen - len(items), linked
 
 

@@ -39,7 +39,7 @@ class Kept:
             status = os.stat(path)
         except OSError:
             return False
-        same = (os.fspath(path.resolve()), status.st_size, status.st_mtime_ns, made_with)
+        same = (os.path.realpath(path), status.st_size, status.st_mtime_ns, made_with)
         return (
             not self.pending
             and same == (self.path, self.size, self.mtime_ns, self.made_with)
@@ -53,7 +53,7 @@ class Kept:
     def seen_again(self, folder: Path, path: Path, status: os.stat_result, source: str) -> Kept:
         """The same, with the input's and the outputs' times as they are now."""
         written = tuple(replace(each, mtime_ns=os.stat(folder / each.name).st_mtime_ns) for each in self.written)
-        return replace(self, path=os.fspath(path.resolve()), size=status.st_size, mtime_ns=status.st_mtime_ns, written=written,
+        return replace(self, path=os.path.realpath(path), size=status.st_size, mtime_ns=status.st_mtime_ns, written=written,
                        row=replace(self.row, source=source))  # fmt: skip
 
     def written_as(self, name: Path) -> Written | None:

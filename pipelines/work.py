@@ -159,7 +159,7 @@ def _read(task: Task) -> _Read | Done:
 def _check_places(task: Task, data: bytes, sha256: str) -> None:
     """Raises OutputTaken where something would be lost by restoring this."""
     kept, target = task.kept, task.target
-    if kept and sha256 != kept.sha256 and os.fspath(task.item.path.resolve()) != kept.path and kept.written:
+    if kept and sha256 != kept.sha256 and os.path.realpath(task.item.path) != kept.path and kept.written:
         raise OutputTaken(f"{target.name} in OUTPUT was restored from another photo of this name: choose another OUTPUT")
     for name in dict.fromkeys((target.name, target.as_it_is, *([target.mask] if target.mask else []))):
         check_place(target.folder / name, data, kept.written_as(name) if kept else None, bool(kept and kept.pending))
@@ -266,7 +266,7 @@ def _write(file: _Read, made: _Made | PhotomendError) -> Done:
             raise
         return failed(task.item, error)
     row = replace(made.row, seconds=file.seconds())
-    kept = Kept(os.fspath(task.item.path.resolve()), file.size, file.mtime_ns, file.sha256, task.made_with, tuple(written), row)
+    kept = Kept(os.path.realpath(task.item.path), file.size, file.mtime_ns, file.sha256, task.made_with, tuple(written), row)
     page = for_page(made.shown, row.regions) if made.shown and task.on_page else None
     return Done(row, kept, page, made.shown.small() if made.shown and task.on_sheet else None)
 
