@@ -44,7 +44,7 @@ def engines_part(model: Path, work: Path, rounds: int) -> None:
         results = {name: work / f"{name}-{batch}.npy" for name in CONTENDERS}
         servers = {name: Server(label, [sys.executable, "-m", "bench.restore_server", name, str(model), str(batch),
                                         str(results[name])]) for name, label in CONTENDERS.items()}  # fmt: skip
-        take_turns(list(servers.values()), rounds, 8 if batch == 1 else 3)
+        take_turns(list(servers.values()), rounds, 8 if batch == 1 else 6)
         truth = np.load(results["predict"]).astype(int)
         rows = []
         for name, each in servers.items():

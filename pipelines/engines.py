@@ -132,7 +132,7 @@ class OpenVinoEngine(Engine):
         self._compiled = openvino.Core().compile_model(model, "CPU", options)
 
     def _run(self, given: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.asarray(self._compiled(given)[model_file.OUTPUT])
+        return np.asarray(self._compiled(given, share_inputs=True, share_outputs=True)[model_file.OUTPUT])
 
 
 def _import_openvino() -> Any:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset_tools import image_io
+import numpy as np
+
+from dataset_tools import crops, image_io
 from dataset_tools.archive import decode_name, encode_name, walk
-from dataset_tools.errors import UsageError
+from dataset_tools.crops import Square
+from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.groups import SPLITS
-from dataset_tools.manifest import is_dataset, open_dataset
+from dataset_tools.manifest import is_dataset, open_dataset, read_rows
 from dataset_tools.pairs import DIRECTIONS
 from pipelines.evaluate import split_pairs
 from pipelines.restore import Item, in_words
@@ -120,6 +124,26 @@ def _look(path: Path) -> tuple[bool, str | None]:
     except OSError:
         return True, None
     return claims or format is not None, format
+
+
+def windows_of(dataset: Path) -> tuple[dict[str, tuple[Square, ...]], str]:
+    """({source: the squares that its crops show, in pixels of the upright photo}, fingerprint) of a dataset.
+
+    Raises:
+        DatasetError: not a dataset of photomend.
+    """
+    data = open_dataset(dataset)
+    if data.info is None:
+        raise DatasetError(f"{in_words(dataset)} is no dataset of photomend: --manifest wants one that photomend built")
+    size, found = int(data.info["size"]), dict[str, tuple[Square, ...]]()
+    for row in read_rows(dataset / "manifest.jsonl"):
+        if row["kind"] != "photo" and row.get("affine"):
+            back = crops.invert(np.array(row["affine"], np.float64))  # from the crop to the photo
+            ((x, y),) = crops.transform(back, np.full((1, 2), (size - 1) / 2))
+            side = round(size * math.hypot(back[0, 0], back[0, 1]))
+            square = Square(round(x - (side - 1) / 2), round(y - (side - 1) / 2), side)
+            found[row["source"]] = (*found.get(row["source"], ()), square)
+    return found, data.fingerprint
 
 
 def base_name(path: Path) -> str:

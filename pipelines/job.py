@@ -18,7 +18,7 @@ from dataset_tools.errors import PhotomendError, UsageError
 from pipelines import report as reports
 from pipelines.engines import open_engine, resolve_model
 from pipelines.figures import SHEET_ROWS, evenly
-from pipelines.inputs import base_name, check_paths, find, kind_of
+from pipelines.inputs import base_name, check_paths, find, kind_of, windows_of
 from pipelines.ledger import Kept, Ledger, path_of
 from pipelines.outputs import FORMATS, KEPT, STATE, Target, check_file, is_file_output, name_outputs, sweep
 from pipelines.pictures import shown_again
@@ -56,8 +56,8 @@ class Plan:
 def restore_photos(
     model: str | Path, inputs: Sequence[Path], output: Path, *, input_kind: str | None = None, direction: str = "AtoB",
     split: str = "test", wishes: Wishes | None = None, gps: bool = True, format: str | None = None, mask: bool = False,
-    label: bool = False, engine: str = "onnxruntime", workers: int | None = None, time_limit: float | None = None,
-    progress: Progress | None = None,
+    label: bool = False, manifest: Path | None = None, engine: str = "onnxruntime", workers: int | None = None,
+    time_limit: float | None = None, progress: Progress | None = None,
 ) -> RestoreReport:  # fmt: skip
     """Restores every photo of `inputs` (files and folders) into the folder `output`, names and sizes kept, and reports.
 
@@ -73,6 +73,7 @@ def restore_photos(
         format: JPEG, PNG, WEBP or TIFF for all that is restored; None: each keeps its own.
         mask: write the map of invented pixels beside each photo, NAME.mask.png: 0 is the photo's own, 255 the model's.
         label: draw a small visible note on what was restored.
+        manifest: a dataset that was built of photos of these names: its crops tell where in them a model of mosaics is to look.
         engine: onnxruntime, openvino or openvino-bfloat16.
         workers: processes; None: one a core, or this process alone where there is little to do.
         time_limit: seconds for one photo, or for a batch of crops; None: TIME_LIMIT, where there are worker processes.
@@ -89,7 +90,7 @@ def restore_photos(
         model, not a dataset.
     """
     job = RestoreJob(model, inputs, output, input_kind=input_kind, direction=direction, split=split, wishes=wishes, gps=gps,
-                     format=format, mask=mask, label=label, engine=engine)  # fmt: skip
+                     format=format, mask=mask, label=label, manifest=manifest, engine=engine)  # fmt: skip
     return job.run(workers, time_limit, progress)
 
 
@@ -100,7 +101,7 @@ class RestoreJob:
         self, model: str | Path, inputs: Sequence[Path], output: Path, *, input_kind: str | None = None,
         direction: str = "AtoB", split: str = "test", wishes: Wishes | None = None, gps: bool = True,
         format: str | None = None, mask: bool = False, label: bool = False,
-        engine: str = "onnxruntime",
+        manifest: Path | None = None, engine: str = "onnxruntime",
     ):  # fmt: skip
         self._model, self._output = resolve_model(model), output
         check_paths(inputs, output)
@@ -122,17 +123,20 @@ class RestoreJob:
             targets = name_outputs(items, output, format, mask)
             reports.check_folder(output)
         names = metric_names(item.drawn for item in items)
-        self._settings = Settings(kind, direction, names, gps, mask, label, format, engine, wishes)
+        windows, fingerprint = windows_of(manifest) if manifest else ({}, None)
+        self._settings = Settings(kind, direction, names, gps, mask, label, format, engine, wishes, fingerprint)
         made_with = self._settings.made_with(importlib.metadata.version("photomend"), self._engine.sha256)
         sheet = evenly(len(items), SHEET_ROWS)
         self._tasks = [
-            Task(index, item, target, made_with, None, index < PICTURES and not self._to_file, index in sheet)
+            Task(index, item, target, made_with, None, windows.get(item.source, ()), index < PICTURES and not self._to_file,
+                 index in sheet)
             for index, (item, target) in enumerate(zip(items, targets, strict=True))
-        ]
+        ]  # fmt: skip
         told: dict[str, Any] = {"inputs": [encode_name(os.fsencode(base_name(path))) for path in inputs], "input": kind}
         told |= {"direction": direction, "split": split} if kind == "pair" else {"gps": gps}
         told |= asdict(wishes) if kind == "photo" else {}
-        self._told = told | {"format": format or "as it was", "mask": mask, "label": label, "engine": self._engine.runs_on}
+        self._told = told | {"format": format or "as it was", "mask": mask, "label": label}
+        self._told |= {"manifest": base_name(manifest) if manifest else None, "engine": self._engine.runs_on}
 
     def plan(self) -> Plan:
         """What `run` would do. Raises FolderBusy: another job works in that OUTPUT."""

@@ -21,6 +21,7 @@ Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 Weights = NDArray[np.float32]  # (H, W), 0 to 1
 
 TOLERANCE = 1.25  # how many times smaller or larger than those it was trained for the blocks may be that a model is given
+HELD = 0.8  # of a region: a window of a dataset that holds so much of it is where the model is given it
 MOST_SIZE = 1024  # pixels a side: the largest crop for a model that takes any size
 
 
@@ -48,8 +49,11 @@ def trained_blocks(recipe: Sequence[str]) -> tuple[float, float] | None:
     return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
 
-def placed(region: Region, card: Mapping[str, Any], any_size: bool) -> Placed:
+def placed(region: Region, card: Mapping[str, Any], any_size: bool, windows: Sequence[Square] = ()) -> Placed:
     """The window for `region`: as much around it as the model saw around a face, at a size at which it knows the blocks.
+
+    Args:
+        windows: where a dataset's crops of this photo lie: one that holds the region is taken, if its blocks are known there.
 
     Raises:
         TooCoarse: the model takes one size only, at which the blocks are others than those that it was trained for.
@@ -59,6 +63,10 @@ def placed(region: Region, card: Mapping[str, Any], any_size: bool) -> Placed:
     side = max(bottom - top, right - left) * (1 + 2 * margin)
     size, stride = int(card["size"]), int(card["stride"])
     low, high = trained_blocks(card["recipe"]) or (1.0, math.inf)
+    for each in windows:
+        there = region.grid.block * size / each.side
+        if _holds(each, region) and low / TOLERANCE <= there <= high * TOLERANCE:
+            return Placed(region, each, size)
     block = region.grid.block * size / side
     known = low / TOLERANCE <= block <= high * TOLERANCE
     wanted = block if known else min(max(block, low), high)  # pixels of the model
@@ -76,6 +84,14 @@ def placed(region: Region, card: Mapping[str, Any], any_size: bool) -> Placed:
     side = round(size / scale)
     middle_y, middle_x = (top + bottom) / 2, (left + right) / 2
     return Placed(region, Square(round(middle_x - side / 2), round(middle_y - side / 2), side), size, note)
+
+
+def _holds(window: Square, region: Region) -> bool:
+    """Whether most of a region lies in a window."""
+    top, left, _, _ = region.box
+    inside = region.mask[max(0, window.y - top) : max(0, window.y + window.side - top),
+                         max(0, window.x - left) : max(0, window.x + window.side - left)]  # fmt: skip
+    return bool(inside.sum() >= HELD * region.mask.sum())
 
 
 def seen_by_the_model(rgb: Rgb, spot: Placed) -> tuple[Rgb, Rgb]:
@@ -121,21 +137,35 @@ def pasted(rgb: Rgb, spot: Placed, restored: Rgb, strength: float = 1.0) -> tupl
 
     weights, (H, W): how much of each pixel is the model's, 0 to `strength`; where it is 0 nothing changes.
     """
-    (top, left, bottom, right), block = spot.region.box, spot.region.grid.block
-    margin = max(8, block)
+    return _laid_in(rgb, spot.window, spot.region.box, spot.region.mask, spot.region.grid.block, restored, strength)
+
+
+def face_pasted(rgb: Rgb, window: Square, restored: Rgb, strength: float = 1.0) -> tuple[slice, slice, Rgb, Weights]:
+    """As `pasted`, for all of a window that was restored."""
+    box = max(0, window.y), max(0, window.x), min(rgb.shape[0], window.y + window.side), min(rgb.shape[1], window.x + window.side)
+    mask = np.ones((box[2] - box[0], box[3] - box[1]), bool)
+    return _laid_in(rgb, window, box, mask, max(2, window.side // 10), restored, strength)
+
+
+def _laid_in(
+    rgb: Rgb, window: Square, box: tuple[int, int, int, int], part: NDArray[np.bool_], reach: int, restored: Rgb, strength: float
+) -> tuple[slice, slice, Rgb, Weights]:  # fmt: skip
+    """`part` of `box` (top, left, bottom, right) as `restored` shows it, which shows `window`; its edge fades over `reach`."""
+    (top, left, bottom, right), margin = box, max(8, reach)
     rows = slice(max(0, top - margin), min(rgb.shape[0], bottom + margin))
     columns = slice(max(0, left - margin), min(rgb.shape[1], right + margin))
-    side = spot.window.side
-    method = cv2.INTER_AREA if side < spot.size else cv2.INTER_CUBIC
+    side = window.side
+    method = cv2.INTER_AREA if side < restored.shape[0] else cv2.INTER_CUBIC
     whole = cv2.resize(restored, (side, side), interpolation=method)
-    ys = np.clip(np.arange(rows.start, rows.stop) - spot.window.y, 0, side - 1)
-    xs = np.clip(np.arange(columns.start, columns.stop) - spot.window.x, 0, side - 1)
+    ys = np.clip(np.arange(rows.start, rows.stop) - window.y, 0, side - 1)
+    xs = np.clip(np.arange(columns.start, columns.stop) - window.x, 0, side - 1)
     mask = np.zeros((len(ys), len(xs)), np.uint8)
-    mask[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = spot.region.mask
+    mask[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = part
     before, made = rgb[rows, columns], whole[np.ix_(ys, xs)]
-    outside = blend.grown(mask) == 0  # where the model was shown the photo: what it makes of that tells how its colours are off
+    seen = np.outer(np.diff(ys, append=-1) != 0, np.diff(xs, append=-1) != 0)  # not the border of the window, repeated
+    outside = (blend.grown(mask) == 0) & seen  # what the model makes of the photo tells how its colours are off
     off = (before[outside].astype(np.float32) - made[outside]).mean(axis=0) if outside.any() else np.zeros(3)
-    after = blend.laid_into(before, np.rint(made + off).clip(0, 255).astype(np.uint8), mask, block)
+    after = blend.laid_into(before, np.rint(made + off).clip(0, 255).astype(np.uint8), mask, reach)
     if strength < 1:
         after = np.rint(before + strength * (after.astype(np.float32) - before)).astype(np.uint8)
     return rows, columns, after, strength * blend.grown(mask).astype(np.float32)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataset_tools import crops
+from dataset_tools.crops import Square
 from dataset_tools.image_io import Photo
 from dataset_tools.mosaic_regions import Region, find_regions
 from pipelines import regions as places
@@ -48,15 +52,21 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def restore_whole(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
+def restore_whole(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequence[Square] = ()) -> Outcome:
     """`photo`, read at full size, restored as the task of the model says.
 
     mosaic: the mosaicked regions that its pixels show; a photo without one is left as it is. colorize: the whole photo, its
-    luminance kept; a grey photo gets colour samples. other: the whole photo, in tiles at its own size.
+    luminance kept; a grey photo gets colour samples. other: the faces that are found, where the model learned from faces, or
+    the whole photo, in tiles at its own size.
+
+    Args:
+        windows: where a dataset's crops of this photo lie, of a model of mosaics.
     """
     task = engine.card["task"]
     if task == "mosaic":
-        return _regions(engine, photo, wishes)
+        return _regions(engine, photo, wishes, windows)
+    if task == "other" and engine.card["crop"].get("kind") == "faces":
+        return _faces(engine, photo, wishes)
     stride = int(engine.card["stride"])
     if task == "colorize" and engine.any_size:
         made, paler = colorized(photo.rgb8, engine.restore, engine.size, stride, wishes.strength)
@@ -70,7 +80,33 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
     return Outcome(with_changes(photo, photo.rgb8, made), np.full(made.shape[:2], 255, np.uint8))
 
 
-def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
+def _faces(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
+    """Each face as the crop that the model learned from, laid back into the photo."""
+    rgb, card = photo.rgb8, engine.card["crop"]
+    made, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.uint8)
+    found = [face for face in _face_search().detect(rgb) if max(face.box[2:]) >= wishes.least][: wishes.largest]
+    told = []
+    for face in found:
+        window = crops.face_square(face.box, rgb.shape, card.get("margin") or 0.25, card.get("padding") or "clamp")
+        (restored,) = engine.restore(crops.crop(rgb, window, engine.size, "reflect")[None])
+        rows, columns, pixels, part = places.face_pasted(made, window, restored, wishes.strength)
+        made[rows, columns] = pixels
+        mask[rows, columns] = np.maximum(mask[rows, columns], np.rint(255 * part).astype(np.uint8))
+        told.append({"box": [round(value) for value in face.box], "size": engine.size})
+    if not told:
+        return Outcome(None)
+    return Outcome(with_changes(photo, rgb, made, mask > 0), mask, tuple(told))
+
+
+@cache
+def _face_search() -> Any:
+    """One for the process: its models take a second to load."""
+    from dataset_tools.face_search import FaceSearch
+
+    return FaceSearch()
+
+
+def _regions(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequence[Square]) -> Outcome:
     rgb = photo.rgb8
     found = [each for each in find_regions(rgb) if _side(each) >= wishes.least]
     found = sorted(found, key=lambda each: -int(each.mask.sum()))[: wishes.largest]
@@ -79,7 +115,7 @@ def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
     refused: list[str] = []
     for region in found:
         try:
-            spot = places.placed(region, engine.card, engine.any_size)
+            spot = places.placed(region, engine.card, engine.any_size, windows)
         except places.TooCoarse as error:
             refused.append(str(error))
             continue

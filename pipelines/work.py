@@ -15,6 +15,7 @@ import numpy as np
 
 from dataset_tools import image_io
 from dataset_tools.archive import encode_name
+from dataset_tools.crops import Square
 from dataset_tools.errors import (
     DatasetError,
     NotTrainedFor,
@@ -52,6 +53,7 @@ class Settings:
     format: str | None = None  # that all become; None: their own
     engine: str = "onnxruntime"
     wishes: Wishes = field(default_factory=Wishes)
+    manifest: str | None = None  # fingerprint of the dataset whose crops tell where to look
 
     def made_with(self, version: str, sha256: str) -> str:
         """What decides the bytes of an output, beside those of the photo, as one hash."""
@@ -68,6 +70,7 @@ class Task:
     target: Target
     made_with: str = ""
     kept: Kept | None = None  # what an earlier run did under the same name
+    windows: tuple[Square, ...] = ()  # where a dataset's crops of it lie
     on_page: bool = False  # its pictures are wanted for the page
     on_sheet: bool = False
 
@@ -216,7 +219,7 @@ def _whole(engine: Engine, files: Sequence[_Read], settings: Settings) -> list[_
     for file in files:
         try:
             photo = image_io.decode(file.data, str(file.task.item.path))
-            outcome = restore_whole(engine, photo, settings.wishes)
+            outcome = restore_whole(engine, photo, settings.wishes, file.task.windows)
             made.append(_photo(engine, file, photo, outcome, settings))
         except (PhotoError, RestoreError, OutputError) as error:
             made.append(error)

@@ -51,6 +51,9 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
 @click.option("--mask", is_flag=True, help="Write NAME.mask.png beside each photo: white is invented.")
 @click.option("--label", is_flag=True, help="Draw a small visible note on what was restored.")
 @click.option(
+    "--manifest", type=PATH, default=None, metavar="DATASET", help="A dataset of these photos: its crops tell where to look."
+)
+@click.option(
     "--engine",
     type=click.Choice(["onnxruntime", "openvino", "openvino-bfloat16"]),
     default="onnxruntime",
@@ -63,8 +66,8 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
     model: str, inputs: tuple[Path, ...], output: Path, input_kind: str | None, direction: str, split: str, strength: float,
-    largest: int | None, min_face: int, gps: bool, format: str | None, mask: bool, label: bool, engine: str,
-    time_limit: float | None, dry_run: bool, workers: int | None, as_json: bool,
+    largest: int | None, min_face: int, gps: bool, format: str | None, mask: bool, label: bool, manifest: Path | None,
+    engine: str, time_limit: float | None, dry_run: bool, workers: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Restore the files and folders INPUT... with MODEL into the folder OUTPUT.
 
@@ -82,7 +85,7 @@ def command(
         raise click.UsageError("two paths were given; give the model, the photos, and the folder for what is restored")
     job = RestoreJob(model, inputs, output, input_kind=input_kind, direction=direction, split=split,
                      wishes=Wishes(strength, largest, min_face), gps=gps, format=format.upper() if format else None,
-                     mask=mask, label=label, engine=engine)  # fmt: skip
+                     mask=mask, label=label, manifest=manifest, engine=engine)  # fmt: skip
     told = job.plan() if dry_run else job.run(workers, time_limit, Progress("restoring", "images"))
     for line in told.lines():
         click.echo(line)
