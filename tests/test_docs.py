@@ -47,7 +47,7 @@ def options_of_all_commands() -> set[str]:
     found = {"--help", "--version", "--logdir"}  # the last one of tensorboard
     for name in COMMANDS:
         command = photomend.get_command(context, name)  # type: ignore[attr-defined]
-        found |= {option for parameter in command.params for option in parameter.opts}
+        found |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return found
 
 

@@ -11,6 +11,7 @@ from dataset_tools import image_io, resources
 from dataset_tools.build import build_dataset
 from dataset_tools.crops import Square
 from dataset_tools.errors import DatasetError
+from dataset_tools.manifest import read_rows
 from dataset_tools.mosaic_grid import Grid
 from dataset_tools.mosaic_regions import Region
 from dataset_tools.recipe import Recipe
@@ -32,9 +33,7 @@ def test_the_crops_of_a_dataset_are_squares_of_its_photos(tmp_path: Path, align:
     build_dataset([archive], tmp_path / "ds", Recipe(size=128, degrade=("mosaic:block=8",), align=align), workers=0)
     windows, fingerprint = windows_of(tmp_path / "ds")
     ((name, (square,)),) = windows.items()
-    row = next(
-        row for row in map(json.loads, (tmp_path / "ds" / "manifest.jsonl").read_text().splitlines()) if row["kind"] == "face"
-    )
+    row = next(row for row in read_rows(tmp_path / "ds" / "manifest.jsonl") if row["kind"] == "face")
     x, y, width, height = row["box"]
     assert (name, len(fingerprint) > 8) == ("a.jpg", True)
     assert square.side == pytest.approx(width * 1.5, abs=2)

@@ -22,8 +22,9 @@ class Known:
 
     def __init__(self, task: str, any_size: bool = True, blocks: str = "16"):
         self.size, self.any_size = 256, any_size
+        crop = {"kind": "tiles" if task == "other" else "faces", "margin": 0.25}
         self.card: dict[str, Any] = {"task": task, "size": 256, "stride": 32, "recipe": [f"mosaic:block={blocks}"],
-                                     "crop": {"kind": "tiles" if task == "other" else "faces", "margin": 0.25}, "prior": None}  # fmt: skip
+                                     "crop": crop, "prior": None}  # fmt: skip
 
     def restore(self, batch: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
         if self.card["task"] == "mosaic":
