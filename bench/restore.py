@@ -1,6 +1,6 @@
 """Restoring, as ratios in one run: engines beside Keras, the time to the first result, large photos with one mosaic.
 
-    python -m bench.restore MODEL [--parts engines,start,photos] [--work FOLDER] [--rounds 5]
+    python -m bench.restore MODEL [--parts engines,start,photos,memory] [--work FOLDER] [--rounds 5] [--many 5000]
 
 MODEL: a model file or a run folder; the targets of `engines` are for `article`, those of the other parts for a model that ships
 or `mend`, for mosaics. Each engine is a process of its own; they take turns.
@@ -99,12 +99,35 @@ def photos_part(model: Path, work: Path) -> None:
     print(f"\n{PHOTOS / total:.2f} photos/s; everything but the model: {rest:.0%}", verdict(rest, 0.5))
 
 
+def memory_part(model: Path, work: Path, many: int) -> None:
+    """Peaks of the processes, for one photo of 48 megapixels with five mosaics, and for few and many small photos."""
+    import numpy as np
+
+    from bench.memory import part_memory
+    from bench.photos import links, small_photos
+    from bench.restore_photos import photo, save
+    from dataset_tools.mosaic_grid import Grid, cell_means, paint
+
+    large = work / "large" / "photo.jpg"
+    if not large.exists():
+        rgb = np.tile(photo(work, 0), (2, 2, 1))  # 48 megapixels, four of the mosaics
+        corner, grid = rgb[:900, :900], Grid(56, 3, 5)
+        corner[:] = paint(cell_means(corner, grid), grid, (900, 900))
+        save(rgb, large)
+    small = small_photos(work / "small", many)
+    few, all_ = links(work / "few", small[: many // 10]), links(work / "many", small)
+    command = [str(Path(sys.executable).parent / "photomend"), "restore", str(model)]
+    part_memory({"48 megapixels, five mosaics": large.parent, f"{many // 10} of 640 × 480": few, f"{many} of 640 × 480": all_},
+                work, lambda archive, out: [*command, str(archive), str(out), "--workers", "2"])  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--parts", default="engines,start,photos")
+    parser.add_argument("--parts", default="engines,start,photos,memory")
     parser.add_argument("--work", type=Path, default=Path("build/bench/restore"))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--many", type=int, default=5000, help="small photos of the part memory")
     given = parser.parse_args()
     from pipelines.engines import resolve_model
 
@@ -116,6 +139,8 @@ def main() -> None:
             engines_part(model, given.work, given.rounds)
         elif part == "start":
             start_part(model, given.work, given.rounds)
+        elif part == "memory":
+            memory_part(model, given.work, given.many)
         else:
             photos_part(model, given.work)
 
