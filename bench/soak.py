@@ -1,7 +1,7 @@
 """The long tests with their full counts: `make soak`, or `python -m bench.soak`. Writes the table docs/soak.md.
 
 A part is a name and what pytest is to run for it. A test that tells its `record_property("what", ...)` and "count" becomes a line
-of the table; the others of a part are summed up in its last line.
+of a table; the others of a part are summed up in its last line. Parts that were not run keep what an earlier run wrote.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as xml
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.parts) - PARTS.keys():
         parser.error(f"there is no part {unknown.pop()!r}: give some of {', '.join(PARTS)}")
-    start = time.monotonic()
-    lines = [line for name in chosen.parts or PARTS for line in run(name, PARTS[name])]
-    files.replace_text(chosen.output, page(lines, time.monotonic() - start))
-    print(f"{chosen.output}: {len(lines)} lines, {sum(line.result == 'FAILED' for line in lines)} failed")
-    return int(any(line.result == "FAILED" for line in lines))
+    sections = kept(chosen.output.read_text("utf-8") if chosen.output.exists() else "")
+    count, failed = 0, 0
+    for name in chosen.parts or PARTS:
+        start = time.monotonic()
+        lines = run(name, PARTS[name])
+        if lines:
+            sections[name] = section(lines, time.monotonic() - start)
+        count, failed = count + len(lines), failed + sum(line.result == "FAILED" for line in lines)
+        files.replace_text(chosen.output, page(sections))
+    print(f"{chosen.output}: {count} lines, {failed} failed")
+    return int(failed > 0)
 
 
 def run(name: str, tests: Sequence[str]) -> list[Line]:
@@ -82,35 +88,46 @@ def run(name: str, tests: Sequence[str]) -> list[Line]:
         try:
             subprocess.run(line, cwd=ROOT, env={**os.environ, "PHOTOMEND_SOAK": "1"}, timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            return [Line(f"{name}: everything", "", "FAILED", time.monotonic() - start)]
+            return [Line("everything", "", "FAILED", time.monotonic() - start)]
         return read(name, table)
 
 
 def read(name: str, table: Path) -> list[Line]:
     """The lines that pytest's table of results (JUnit XML) tells."""
     if not table.exists():
-        return [Line(f"{name}: pytest did not start", "", "FAILED", 0.0)]
+        return [Line("pytest did not start", "", "FAILED", 0.0)]
     lines, others = list[Line](), list[Line]()
     for case in xml.parse(table).iter("testcase"):
         told = {each.get("name"): each.get("value", "") for each in case.iter("property")}
         kinds = {child.tag for child in case}
         result = "FAILED" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
-        what = f"{name}: {told.get('what', case.get('name'))}"
+        what = told.get("what") or str(case.get("name"))
         line = Line(what, told.get("count", ""), result, float(case.get("time", 0)))
         (lines if "what" in told or result == "FAILED" else others).append(line)
     for result in ("passed", "skipped"):
         same = [line for line in others if line.result == result]
         if same:
-            lines.append(Line(f"{name}: other tests", str(len(same)), result, sum(line.seconds for line in same)))
+            lines.append(Line("other tests", str(len(same)), result, sum(line.seconds for line in same)))
     return lines
 
 
-def page(lines: Sequence[Line], seconds: float) -> str:
-    """The page with the table."""
+def section(lines: Sequence[Line], seconds: float) -> str:
+    """When and where a part ran, and its table."""
     rows = [f"| {line.what.replace('|', '/')} | {line.count} | {line.result} | {line.seconds:.0f} |" for line in lines]
-    heading = ["# Soak", "", "The long tests with their full counts, written by `make soak` (`python -m bench.soak`).", "",
-               f"{datetime.date.today()} · commit {commit()} · {hardware()} · {seconds / 60:.0f} minutes", ""]  # fmt: skip
-    return "\n".join([*heading, "| what | count | result | seconds |", "|---|---:|---|---:|", *rows]) + "\n"
+    when = f"{datetime.date.today()} · commit {commit()} · {hardware()} · {seconds / 60:.0f} minutes"
+    return "\n".join([when, "", "| what | count | result | seconds |", "|---|---:|---|---:|", *rows])
+
+
+def kept(text: str) -> dict[str, str]:
+    """The sections of a page, by part."""
+    found = (part.partition("\n\n") for part in text.split("\n## ")[1:])
+    return {name: body.rstrip() for name, _, body in found if name in PARTS}
+
+
+def page(sections: Mapping[str, str]) -> str:
+    """The page with the sections that there are, in the order of the parts."""
+    heading = "# Soak\n\nThe long tests with their full counts, written by `make soak` (`python -m bench.soak`).\n"
+    return heading + "".join(f"\n## {name}\n\n{sections[name]}\n" for name in PARTS if name in sections)
 
 
 def commit() -> str:

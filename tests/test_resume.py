@@ -205,7 +205,7 @@ def test_killed_at_any_moment_it_goes_on_and_counts_add_up(write_photos, model: 
     rng, kills = np.random.default_rng(0), 0
     for _ in range(counts(3, 24)):
         job = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.8, 2.5))
+        time.sleep(rng.uniform(0.7, 1.7))
         job.send_signal(signal.SIGKILL)
         kills += job.wait() == -signal.SIGKILL
         for path in (tmp_path / "out").rglob("*.png") if (tmp_path / "out").exists() else ():
