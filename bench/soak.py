@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     count, failed = 0, 0
     for name in chosen.parts or PARTS:
         start = time.monotonic()
-        lines = run(name, PARTS[name])
+        lines = run(PARTS[name])
         if lines:
             sections[name] = section(lines, time.monotonic() - start)
         count, failed = count + len(lines), failed + sum(line.result == "FAILED" for line in lines)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(failed > 0)
 
 
-def run(name: str, tests: Sequence[str]) -> list[Line]:
+def run(tests: Sequence[str]) -> list[Line]:
     """The lines of one part; none where its tests do not exist here."""
     if not all((ROOT / test.partition("::")[0]).exists() for test in tests):
         return []
@@ -89,10 +89,10 @@ def run(name: str, tests: Sequence[str]) -> list[Line]:
             subprocess.run(line, cwd=ROOT, env={**os.environ, "PHOTOMEND_SOAK": "1"}, timeout=SECONDS)
         except subprocess.TimeoutExpired:
             return [Line("everything", "", "FAILED", time.monotonic() - start)]
-        return read(name, table)
+        return read(table)
 
 
-def read(name: str, table: Path) -> list[Line]:
+def read(table: Path) -> list[Line]:
     """The lines that pytest's table of results (JUnit XML) tells."""
     if not table.exists():
         return [Line("pytest did not start", "", "FAILED", 0.0)]

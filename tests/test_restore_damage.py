@@ -24,7 +24,7 @@ from pipelines.engines import open_engine
 from pipelines.outputs import REPORT_FILES
 from pipelines.work import RestoreWork
 from tests import damage, hostile
-from tests.builds import contents, counts, photomend
+from tests.builds import command, contents, counts, photomend
 from tests.conftest import textured
 from tests.damaged_models import damaged
 from tests.test_damage import MEMORY, check_output, small_disk
@@ -212,3 +212,50 @@ def test_an_image_bomb_and_a_panorama_cost_a_line_and_no_memory(tmp_path: Path) 
         ("bomb.png", "failed", "too_large"), ("wide.png", "nothing_to_restore", None)
     ]  # fmt: skip
     assert (ended.code, ended.peak < MEMORY) == (3, True)
+
+
+def mixed(folder: Path, number: int) -> str:
+    """Writes the `number`-th photo of a mixed folder; what becomes of it."""
+    rng = np.random.default_rng(number)
+    rgb = photo(number % 24, int(rng.integers(200, 420)))
+    kind = number % 4
+    if kind < 2:
+        rgb = laid(rgb, box(rgb, 40, 50, 160, 180), Grid(int(rng.integers(8, 17)), 1, 2))
+    path = folder / f"{number % 7}" / f"{number:04}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == 1:
+        path.with_suffix(".jpg").write_bytes(image_io.encode_jpeg(rgb, 92))
+    else:
+        image_io.write(path.with_suffix((".png", "", ".webp", ".tif")[kind]), rgb, ("PNG", "", "WEBP", "TIFF")[kind])
+    return "restored" if kind < 2 else "nothing_to_restore"
+
+
+def test_a_mixed_folder_killed_and_resumed(tmp_path: Path, record_property) -> None:  # type: ignore[no-untyped-def]
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    expected = Counter(mixed(archive, number) for number in range(counts(24, 950)))
+    bad = damage.fill(archive, counts(6, 50), seed=5)
+    expected["any"] = len(bad)
+    model, rng, kills = demosaic(tmp_path), np.random.default_rng(9), 0
+    line = command("restore", model, archive, out, "--workers", 2, "--time-limit", 120)
+    for _ in range(counts(2, 6)):
+        job = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.9, counts(2, 12)))
+        job.kill()
+        kills += job.wait() == -signal.SIGKILL
+    ended = photomend("restore", model, archive, out, "--workers", 2, "--time-limit", 120)
+    check_output(ended.said)
+    told = json.loads((out / "report.json").read_text("utf-8"))
+    rows = {row["source"]: row for row in told["rows"]}
+    whole = Counter(row["status"] for name, row in rows.items() if name not in bad)
+    assert whole == {status: expected[status] for status in ("restored", "nothing_to_restore")}
+    assert {rows[name]["status"] for name in bad} <= {"failed", "nothing_to_restore"}
+    assert told["counts"]["files"] == len(rows) + told["counts"]["not_images"] == sum(expected.values())
+    for name, row in rows.items():
+        if row["status"] == "nothing_to_restore":
+            assert (out / row["output"]).read_bytes() == (archive / name).read_bytes()
+        elif row["status"] == "restored":
+            assert image_io.read(out / row["output"]).rgb8.shape[:2] == (row["height"], row["width"])
+    assert not list(out.rglob(f"{files.TEMPORARY}*"))
+    assert kills
+    record_property("what", f"mixed photos with {len(bad)} bad ones, killed {kills} times and resumed: the counts add up")
+    record_property("count", sum(expected.values()))
