@@ -28,11 +28,13 @@ def missing() -> str | None:
 
 
 def forbid_telemetry() -> None:
-    """Turns the telemetry of ONNX Runtime off for this process; called before it is first imported.
+    """Turns the telemetry of ONNX Runtime and of OpenVINO off for this process; called before either is first imported.
 
-    From 1.29 on its packages report to events.data.microsoft.com and keep a device identifier unless this is set before they
-    start; its own disable_telemetry_events() comes too late for that. The two names are those of different releases.
+    From 1.29 on ONNX Runtime's packages report to events.data.microsoft.com and keep a device identifier unless this is set
+    before they start; its own disable_telemetry_events() comes too late for that. The two names are those of different releases.
+    OpenVINO, which Keras imports where it is installed, reports each import, unless the package that does it cannot be found.
     """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     os.environ["ORT_DISABLE_TELEMETRY"] = os.environ["ORT_TELEMETRY_DISABLED"] = "1"
 
 

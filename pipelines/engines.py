@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,8 +135,7 @@ class OpenVinoEngine(Engine):
 
 
 def _import_openvino() -> Any:
-    """Raises MissingDependency. Its telemetry reports each import over the network, unless its package cannot be found."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    """Raises MissingDependency. system.forbid_telemetry has been called before."""
     try:
         import openvino
     except ImportError as error:

@@ -23,6 +23,7 @@ from pipelines.ledger import Kept, Ledger, path_of
 from pipelines.outputs import FORMATS, KEPT, STATE, Target, check_file, is_file_output, name_outputs, sweep
 from pipelines.pictures import shown_again
 from pipelines.report import PICTURES, RestoreReport
+from pipelines.report_page import report_page
 from pipelines.restore import BATCH, Item, Row, Shown, in_words, metric_names
 from pipelines.whole_photo import Wishes
 from pipelines.work import Done, RestoreWork, Settings, Task
@@ -162,7 +163,7 @@ class RestoreJob:
             report = self._run(ledger, workers, time_limit, progress)
             report = replace(report, seconds=time.monotonic() - began)
             if ledger:
-                reports.write(self._output, report)
+                reports.write(self._output, report, report_page(report))
             elif report.failed:
                 raise PhotomendError(report.rows[0].message or "")
         return report

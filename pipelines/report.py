@@ -134,8 +134,8 @@ def begin(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write(folder: Path, report: RestoreReport) -> None:
-    """Writes the five files of a report; failures.csv and sheet.png only where there is something to put into them."""
+def write(folder: Path, report: RestoreReport, page: str) -> None:
+    """Writes the five files of a report, `page` as its HTML; failures.csv and sheet.png only where they tell something."""
     rows = [_csv_row(row) for row in report.rows]
     files.replace_text(folder / "report.csv", csv_text(rows, ("source", "output", "status", "reason")))
     if report.failed:
@@ -146,9 +146,7 @@ def write(folder: Path, report: RestoreReport) -> None:
     if report.shown:
         header = f"{report.restored} of {len(report.rows)} restored by {report.model['name']}"
         image_io.write(folder / "sheet.png", comparison_sheet(report.shown, header), "PNG")
-    from pipelines.report_page import report_page
-
-    files.replace_text(folder / "report.html", report_page(report))
+    files.replace_text(folder / "report.html", page)
     files.replace_json(folder / "report.json", report.to_json())
 
 

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from dataset_tools import image_io, priors
-from dataset_tools.errors import ModelFileError, UsageError
+from dataset_tools.errors import MissingDependency, ModelFileError, UsageError
 from pipelines.engines import OnnxEngine, open_engine, resolve_model
 from pix2pix import model_file
 from tests.conftest import textured
@@ -189,3 +189,51 @@ def test_restoring_imports_neither_keras_nor_tensorflow(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["openvino", "openvino-bfloat16"])
+def test_openvino_restores_what_onnx_runtime_does(engine: str, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is missing: pip install 'photomend[openvino]'")
+    from pix2pix.export import write_model_file
+    from pix2pix.networks import build_generator
+    from tests.test_export import card
+    from tests.test_networks import scramble
+    from tests.training import SMALL_MEND
+
+    spec = SMALL_MEND.for_task("mosaic").with_size(64)
+    write_model_file(scramble(build_generator(spec)), tmp_path / "m.onnx", card(spec))
+    ours, theirs = open_engine(tmp_path / "m.onnx"), open_engine(tmp_path / "m.onnx", engine)
+    batch = np.stack([textured(seed, 64, 96) for seed in range(3)])
+    assert ours.any_size
+    assert theirs.any_size
+    away = np.abs(ours.restore(batch, 255 - batch).astype(int) - theirs.restore(batch, 255 - batch))
+    assert away.max() <= (1 if engine == "openvino" else 24)
+    assert sys.modules["openvino_telemetry"] is None  # which would report the import
+    with pytest.raises(ModelFileError):
+        open_engine(tmp_path / "m.onnx", engine).restore(np.zeros((1, 7, 7, 3), np.uint8))
+    with pytest.raises(UsageError, match="--engine tensorrt: choose one of onnxruntime, openvino, openvino-bfloat16"):
+        open_engine(tmp_path / "m.onnx", "tensorrt")
+
+
+def test_an_extra_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'photomend\[openvino\]'"):
+        open_engine(write_model(tmp_path / "m.onnx"), "openvino")
+
+
+def test_a_gpu_is_taken_where_onnx_runtime_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import engines
+
+    asked: list[list[str]] = []
+    real = engines.ort.InferenceSession
+
+    def session(data: bytes, options: Any, providers: list[str]) -> Any:
+        asked.append(providers)
+        return real(data, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(engines.ort, "InferenceSession", session)
+    monkeypatch.setattr(engines.ort, "get_available_providers", lambda: ["CPUExecutionProvider", "CUDAExecutionProvider"])
+    engine = OnnxEngine(write_model(tmp_path / "m.onnx"))
+    assert asked == [["CUDAExecutionProvider", "CPUExecutionProvider"]]
+    assert engine.runs_on == "ONNX Runtime, CPU"  # what it came to

@@ -53,7 +53,7 @@ def test_counts_add_up_and_the_exit_code_tells() -> None:
 def test_all_files_of_a_report_tell_the_same(tmp_path: Path) -> None:
     report = make()
     begin(tmp_path)
-    write(tmp_path, report)
+    write(tmp_path, report, report_page(report))
     assert set(os.listdir(tmp_path)) == set(REPORT_FILES)
     told = json.loads((tmp_path / "report.json").read_text("utf-8"))
     assert (told["format"], told["complete"], told["counts"]) == ("photomend restore report", True, report.counts)
@@ -116,7 +116,7 @@ def test_a_report_without_failures_originals_or_photos(tmp_path: Path) -> None:
     )
     (tmp_path / "failures.csv").write_text("of an earlier job")
     begin(tmp_path)
-    write(tmp_path, report)
+    write(tmp_path, report, report_page(report))
     assert set(os.listdir(tmp_path)) == {"report.json", "report.csv", "report.html"}
     text = Reader((tmp_path / "report.html").read_text("utf-8")).text
     assert "Against the originals" not in text

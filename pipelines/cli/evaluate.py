@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.terminal import PATH, Progress, emit_json
+from pipelines.cli.terminal import PATH, Progress, emit_json, engine_option
 
 
 @click.command("evaluate", short_help="Measure a model on a dataset, beside doing nothing.")
@@ -40,13 +40,7 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
     "mosaic:block=4,8,16,32, and print the figures for each.",
 )
 @click.option("--plot", type=PATH, default=None, metavar="FILE.png", help="With --sweep: draw quality against the values here.")
-@click.option(
-    "--engine",
-    type=click.Choice(["onnxruntime", "openvino", "openvino-bfloat16"]),
-    default="onnxruntime",
-    show_default=True,
-    help="What computes: openvino needs pip install 'photomend[openvino]'.",
-)
+@engine_option
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
     model: str, dataset: Path, split: str, direction: str | None, csv: Path | None, sheet: Path | None, worst: Path | None,

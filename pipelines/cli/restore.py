@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.terminal import PATH, Progress, emit_json
+from pipelines.cli.terminal import PATH, Progress, emit_json, engine_option
 
 
 @click.command("restore", short_help="Restore photos with a trained model.")
@@ -53,13 +53,7 @@ from pipelines.cli.terminal import PATH, Progress, emit_json
 @click.option(
     "--manifest", type=PATH, default=None, metavar="DATASET", help="A dataset of these photos: its crops tell where to look."
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["onnxruntime", "openvino", "openvino-bfloat16"]),
-    default="onnxruntime",
-    show_default=True,
-    help="What computes: openvino needs pip install 'photomend[openvino]'.",
-)
+@engine_option
 @click.option("--time-limit", type=float, default=None, help="Seconds for one photo; 1800 by default.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--workers", type=int, default=None, help="Processes; by default as many as the machine has cores.")

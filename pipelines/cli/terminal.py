@@ -23,6 +23,15 @@ class _Place(click.Path):
 PATH = _Place(path_type=Path)
 
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino", "openvino-bfloat16"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What computes: openvino needs pip install 'photomend[openvino]'.",
+)
+
+
 class Progress:
     """Callable as progress(done, total). Shows the share done, the speed and the time left."""
 
