@@ -100,7 +100,7 @@ def run_local(work: Work, jobs: Iterable[Job], workers: int, limit: float | None
                     continue
                 if not worker.ready and not late and not proved and worker.failed_to_start():
                     raise PhotomendError("the worker processes cannot start: in a script, call this below "
-                                         "`if __name__ == '__main__':`, or ask for one")  # fmt: skip
+                                         "`if __name__ == '__main__':`, or ask for 0")  # fmt: skip
                 crew[index] = _Worker(work)
                 worker.kill()
                 if worker.jobs:

@@ -76,7 +76,7 @@ def restore_photos(
         label: draw a small visible note on what was restored.
         manifest: a dataset that was built of photos of these names: its crops tell where in them a model of mosaics is to look.
         engine: onnxruntime, openvino or openvino-bfloat16.
-        workers: processes; None: one a core, or this process alone where there is little to do.
+        workers: processes; 0: this process alone; None: one a core, or this process where there is little to do.
         time_limit: seconds for one photo, or for a batch of crops; None: TIME_LIMIT, where there are worker processes.
         progress: called as progress(done, total).
 
@@ -221,7 +221,7 @@ class RestoreJob:
         size = 1 if alone or self._settings.kind == "photo" else BATCH
         jobs = [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
         wanted = min(workers or default_workers(), max(1, -(-len(jobs) // WORTH_A_WORKER)))
-        if workers is None and wanted < 2 and time_limit is None and not alone:
+        if workers == 0 or (workers is None and wanted < 2 and time_limit is None and not alone):
             running = run_here(RestoreWork(self._model, self._settings, engine=self._engine), jobs)
         else:
             threads = max(1, default_workers() // wanted)

@@ -56,7 +56,7 @@ from pipelines.cli.terminal import PATH, Progress, emit_json, engine_option
 @engine_option
 @click.option("--time-limit", type=float, default=None, help="Seconds for one photo; 1800 by default.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
-@click.option("--workers", type=int, default=None, help="Processes; by default as many as the machine has cores.")
+@click.option("--workers", type=click.IntRange(0), default=None, help="Processes; by default one a core. 0: none but this.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
     model: str, inputs: tuple[Path, ...], output: Path, input_kind: str | None, direction: str, split: str, strength: float,
