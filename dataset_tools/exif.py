@@ -53,6 +53,20 @@ def edited(exif: bytes, *, upright: bool, gps: bool) -> bytes | None:
     return bytes(data)
 
 
+def has_location(exif: bytes) -> bool:
+    """Whether `exif`, or the file of a TIFF, tells a location; True where it is broken, so that nobody could tell."""
+    data = bytearray(exif.removeprefix(PREFIX))
+    try:
+        order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
+        (first,) = struct.unpack_from(order + "I", data, 4)
+        places = [
+            struct.unpack_from(order + "I", data, entry.at + 8)[0] for entry in _entries(data, order, first) if entry.tag == GPS
+        ]
+        return any(next(_entries(data, order, place), None) is not None for place in places)
+    except (struct.error, KeyError, ValueError):
+        return True
+
+
 def _entries(data: bytearray, order: str, at: int) -> Iterator[_Entry]:
     """The entries of the directory at `at`."""
     (count,) = struct.unpack_from(order + "H", data, at)

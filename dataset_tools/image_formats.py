@@ -14,6 +14,7 @@ SUFFIXES = frozenset(
 UNREAD_SUFFIXES = frozenset((".tga", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".sgi", ".dds", ".icns", ".dng", ".svg"))
 APPLE_DOUBLE = b"\x00\x05\x16\x07"  # how the ._NAME begins that macOS leaves beside a file on other disks
 PNG_XMP = b"XML:com.adobe.xmp"  # keyword of the iTXt chunk that holds an XMP packet
+APP0, APP1, APP13 = 0xE0, 0xE1, 0xED  # segments of a JPEG: JFIF; EXIF and XMP; Photoshop's, which holds IPTC
 HEAD_BYTES = 64  # enough for `sniff`
 
 _BEGINNINGS = re.compile(
@@ -56,6 +57,15 @@ def _jpeg_end(data: bytes) -> int:
     while (marker := _JPEG_MARKER.search(data, at)) and marker[0] != b"\xff\xd9":
         at = marker.end() + int(struct.unpack_from(">H", data, marker.end())[0])
     return int(marker.end()) if marker else len(data) + 2
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, whole segment) of those of a JPEG that stand before its first scan."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        length = 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+        yield data[at + 1], data[at : at + length]
+        at += length
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

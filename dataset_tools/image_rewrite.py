@@ -6,6 +6,7 @@ What cannot be kept is told, see `Rewritten.notes`.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from dataset_tools import exif
 from dataset_tools.errors import OutputError
-from dataset_tools.image_formats import PNG_XMP, png_chunk, png_chunks, png_xmp, webp_chunks
+from dataset_tools.image_formats import APP0, APP1, APP13, PNG_XMP, jpeg_segments, png_chunk, png_chunks, png_xmp, webp_chunks
 from dataset_tools.image_io import UPRIGHT, Photo
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # that can be written, each with a mark in it
@@ -28,8 +29,8 @@ QUALITY = 95  # where a JPEG or WEBP has no quality to take over
 _STORED = UPRIGHT | {6: UPRIGHT[8], 8: UPRIGHT[6]}  # the way back: all others undo themselves
 # Ancillary chunks of a PNG that say nothing about its pixels as they were encoded
 _PNG_KEPT = {b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"tEXt", b"zTXt", b"iTXt"}
-# Tags of a TIFF that describe the photo and not how its pixels lie in the file: names, dates, resolution, camera, IPTC, copyright
-_TIFF_KEPT = {269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 33432, 33723, 34675, 34665, 34853, 36867, 36868}
+# Tags of a TIFF that describe the photo and not how its pixels lie in the file: names, dates, resolution, camera, copyright
+_TIFF_KEPT = {269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 33432, 34675, 34665, 34853, 36867, 36868}
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,36 @@ def rewrite(data: bytes, photo: Photo, samples: NDArray[Any], format: str, xmp: 
         job.exif = _exif(job, upright=not stays, gps=gps)
         try:
             written = _WRITERS[format](job, np.ascontiguousarray(_STORED[photo.info.orientation](samples) if stays else samples))
+            if job.has_iptc() and not job.keeps_iptc:
+                job.notes.append("its IPTC data is left out")
         except (OSError, ValueError, struct.error) as error:
-            raise OutputError(f"it cannot become a {format} ({error}): choose --format png") from error
+            other = "jpeg or tiff" if photo.info.mode == "CMYK" else "png"
+            raise OutputError(f"it cannot become a {format} ({error}): choose --format {other}") from error
     return Rewritten(written, tuple(job.notes))
+
+
+def without_location(data: bytes, photo: Photo) -> bytes:
+    """The file `data`, from which `photo` was read, the same but for its location and its thumbnail, which are emptied in place.
+
+    Raises:
+        OutputError: it has one where it cannot be taken out without writing the whole file anew.
+    """
+    held = photo.info.exif
+    in_xmp = re.search(rb"exif:GPSL|LocationCreated|LocationShown", photo.info.xmp or b"")
+    in_tiff = photo.info.format == "TIFF" and exif.has_location(data)
+    if in_xmp or in_tiff:
+        raise OutputError(
+            "it has a location that --no-gps cannot take out of a photo in which nothing is restored: remove it first"
+        )
+    if not held or not exif.has_location(held):
+        return data
+    emptied = exif.edited(held, upright=False, gps=False)
+    raw = held.removeprefix(exif.PREFIX)
+    if emptied is None or data.count(raw) != 1:
+        raise OutputError("its EXIF data is broken, so that --no-gps cannot take a location out of it: remove it first")
+    if photo.info.format == "PNG":  # with a checksum
+        return data.replace(png_chunk(b"eXIf", raw), png_chunk(b"eXIf", emptied))
+    return data.replace(raw, emptied)
 
 
 @dataclass
@@ -80,7 +108,18 @@ class _Job:
     source: Image.Image  # its header alone
     xmp: bytes | None
     exif: bytes | None = None
+    keeps_iptc: bool = False
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_jpeg(self) -> bool:
+        return self.photo.info.format == "JPEG"
+
+    def has_iptc(self) -> bool:
+        """Whether the file has IPTC data in the way of JPEG or TIFF."""
+        if self.is_jpeg:
+            return any(marker == APP13 for marker, _ in jpeg_segments(self.data))
+        return 33723 in getattr(self.source, "tag_v2", {})
 
     @property
     def icc(self) -> bytes | None:
@@ -120,7 +159,13 @@ def _jpeg(job: _Job, samples: NDArray[Any]) -> bytes:
         }
     if job.exif:
         options["exif"] = exif.PREFIX + job.exif
-    return _saved(job, Image.fromarray(samples, mode), "JPEG", **options)
+    made = _saved(job, Image.fromarray(samples, mode), "JPEG", **options)
+    iptc = b"".join(segment for marker, segment in jpeg_segments(job.data) if marker == APP13) if job.is_jpeg else b""
+    if not iptc:
+        return made
+    job.keeps_iptc = True
+    at = 2 + sum(len(segment) for marker, segment in jpeg_segments(made) if marker in (APP0, APP1))
+    return made[:at] + iptc + made[at:]
 
 
 def _webp(job: _Job, samples: NDArray[Any]) -> bytes:

@@ -22,6 +22,7 @@ STRENGTH = 2.0  # grey levels by which the cells of a mosaic stand off from each
 LIFT = 6.5  # how many times that is what there is within them; in the blocks of a JPEG hardly more than 5
 TRIES = 3  # to find a region of a grid
 MOST = 16  # regions of a photo
+PASSES = 4  # over the cells at the edge of a region
 NEARLY = 0.93  # of its box: a rectangle, of whose corners some were not told
 
 
@@ -251,7 +252,7 @@ def _mask(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> NDArray
     ys, xs = (_all_lines(lines, length) for lines, length in ((lattice.ys, grey.shape[0]), (lattice.xs, grey.shape[1])))
     reached = cv2.dilate(_any(mask, ys, xs).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     left_alone = ~reached
-    for _ in range(2):  # beside the hull; then those in its corners
+    for _ in range(PASSES):  # beside the hull; then those in its corners, and those that others had covered
         near = cv2.dilate(mask, np.ones((5, 5), np.uint8))
         inner = cv2.erode(mask, np.ones((2 * block + 1, 2 * block + 1), np.uint8), borderType=cv2.BORDER_REPLICATE)
         for row, column in zip(*np.nonzero(_any(near, ys, xs) & ~left_alone), strict=True):
@@ -297,6 +298,8 @@ def _of_one_level(
         alike = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))[2:-2, 2:-2].copy()
     _, labels = cv2.connectedComponents(alike, connectivity=4)
     part = np.isin(labels, np.unique(labels[(near > 0) & (alike > 0)])) & (alike > 0)
+    if held.any() and part[held > 0].mean() < 0.5:
+        return np.zeros_like(held)  # it was taken for a cell, or lay between some
     if part[near > 0].mean() < 0.5 or (whole and not held.any() and part.mean() > 0.9):
         return held
     return np.asarray(part, np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,7 @@ def evaluate_model(
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise UsageError(f"there is no metric {unknown[0]}; there are: {', '.join(METRICS)}")
-    for option, path in (("--sheet", sheet), ("--worst", worst), ("--best", best)):
-        if path and path.suffix.lower() != ".png":
-            raise UsageError(f"{option} {path}: the sheet is a PNG, give a name that ends in .png")
+    check_outputs(dataset, {"--csv": csv, "--sheet": sheet, "--worst": worst, "--best": best})
     runner = open_engine(model, engine)
     direction = direction or (runner.card["direction"] if open_dataset(dataset).info is None else "AtoB")
     opened = open_dataset(dataset, direction)
@@ -130,6 +128,25 @@ def evaluate_model(
     order = [name for name in means(measured) if name != "original"]
     away = {name: float(np.mean([row[name] for row in distances])) for name in order if distances}
     return Evaluation(runner.name, str(dataset), split, len(pairs), means(measured), tuple(rows), away, len(distances), notes)
+
+
+def check_outputs(dataset: Path, given: Mapping[str, Path | None]) -> None:
+    """Raises UsageError where a file that is to be written could not be meant."""
+    taken: dict[Path, str] = {}
+    for option, path in given.items():
+        if path is None:
+            continue
+        suffix = ".csv" if option == "--csv" else ".png"
+        if path.suffix.lower() != suffix:
+            raise UsageError(f"{option} {path}: give a name that ends in {suffix}")
+        place = path.resolve()
+        if dataset.resolve() in place.parents:
+            raise UsageError(f"{option} {path} lies in the dataset, which is not written to: choose another place")
+        if not place.parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+        if place in taken:
+            raise UsageError(f"{option} and {taken[place]} are both {path}: give each a name of its own")
+        taken[place] = option
 
 
 class _Ranked:

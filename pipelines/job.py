@@ -117,6 +117,8 @@ class RestoreJob:
                 f"{', '.join(map(in_words, inputs))} holds no image ({self._not_images} other files): give a folder of photos"
             )
         self._to_file = is_file_output(inputs, output)
+        if self._to_file and format:
+            raise UsageError(f"--format {format.lower()}: the name of OUTPUT, {in_words(output)}, says what it is to be")
         if self._to_file:
             targets = [_as_file(items[0], output, mask)]
             check_file(output)
@@ -240,8 +242,8 @@ class RestoreJob:
 
 def check_wishes(wishes: Wishes) -> None:
     """Raises UsageError for a wish that no photo could fulfil."""
-    if not 0 <= wishes.strength <= 1:
-        raise UsageError(f"--strength {wishes.strength:g}: give a number from 0 (as it was) to 1 (as the model restores it)")
+    if not 0 < wishes.strength <= 1:
+        raise UsageError(f"--strength {wishes.strength:g}: give a number above 0 (as it was) to 1 (as the model restores it)")
     if wishes.largest is not None and wishes.largest < 1:
         raise UsageError(f"--largest {wishes.largest}: give 1 or more")
     if wishes.least < 0:

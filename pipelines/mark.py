@@ -21,6 +21,8 @@ _OURS = {
     *(f"{{{_IPTC}}}{name}" for name in ("DigitalSourceType", "AISystemUsed", "AISystemVersionUsed")),
 }
 
+_LOCATION = ("{http://ns.adobe.com/exif/1.0/}GPS", f"{{{_IPTC}}}Location")
+
 _CAPTION = '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{statement}</rdf:li></rdf:Alt></dc:description>'
 _INSTRUCTIONS = "<photoshop:Instructions>{statement}</photoshop:Instructions>"  # where the photo has a caption of its own
 _DESCRIPTION = """<rdf:Description rdf:about=""
@@ -44,7 +46,7 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="r"?>"""
 
 
-def mark(model: str, sha256: str, before: bytes | None = None) -> bytes:
+def mark(model: str, sha256: str, before: bytes | None = None, *, gps: bool = True) -> bytes:
     """The XMP packet of a restored file (IPTC Photo Metadata 2025.1), with what the photo's own packet `before` said.
 
     A caption of the photo stays, and the statement then stands in the instructions. A packet that cannot be understood, or that
@@ -54,7 +56,7 @@ def mark(model: str, sha256: str, before: bytes | None = None) -> bytes:
     model = "".join(letter if letter.isprintable() else "?" for letter in model)
     told = {"source_type": SOURCE_TYPE, "model": model, "sha256": sha256, "tool": tool}
     told = {name: escape(value) for name, value in told.items()}
-    held = _held(before or b"")
+    held = _held(before or b"", gps)
     captioned = any(element.find(f"{{{_DC}}}description") is not None for element in held)
     said = (_INSTRUCTIONS if captioned else _CAPTION).format(statement=escape(STATEMENT))
     ours = _DESCRIPTION.format(**told, said=said)
@@ -68,8 +70,8 @@ def is_marked(data: bytes) -> bool:
     return SOURCE_TYPE.encode() in data and b"<xmp:CreatorTool>photomend " in data
 
 
-def _held(packet: bytes) -> list[xml.Element]:
-    """What a packet describes, without what the mark says anew."""
+def _held(packet: bytes, gps: bool) -> list[xml.Element]:
+    """What a packet describes, without what the mark says anew, and without the location if that is not to be kept."""
     if len(packet) > MOST_BYTES or re.search(rb"<!(DOCTYPE|ENTITY)", packet):  # XMP has none; entities may unfold without end
         return []
     try:
@@ -81,8 +83,10 @@ def _held(packet: bytes) -> list[xml.Element]:
         return []
     held = []
     for element in root.iter(f"{{{_RDF}}}Description"):
-        for name in _OURS & element.attrib.keys():
+        for name in [name for name in element.attrib if name in _OURS or (not gps and name.startswith(_LOCATION))]:
             del element.attrib[name]
+        for child in [child for child in element if not gps and str(child.tag).startswith(_LOCATION)]:
+            element.remove(child)
         for child in [child for child in element if child.tag in _OURS or "".join(child.itertext()).strip() == STATEMENT]:
             element.remove(child)
         element.tail = None

@@ -79,7 +79,7 @@ def placed(region: Region, card: Mapping[str, Any], any_size: bool, windows: Seq
                 f"a mosaic of {right - left} x {bottom - top} pixels with blocks of {region.grid.block}: at the {card['size']} "
                 f"pixels of the model its blocks are {block:.1f}, and it was trained for {told}: train a model for finer blocks"
             )
-    if wanted != block:
+    if wanted != block and abs(wanted - region.grid.block) >= 0.1:
         note = f"scaled to blocks of {wanted:.3g} for the model"
     side = round(size / scale)
     middle_y, middle_x = (top + bottom) / 2, (left + right) / 2

@@ -75,6 +75,8 @@ def parse(text: str) -> tuple[str, list[float], list[Step]]:
         elif options:
             options[next(reversed(options))].append(key)
     several = [key for key, values in options.items() if len(values) > 1]
+    if not several:
+        degradations.parse(text)  # which says what else may be wrong
     try:
         (key,) = several
         values = [float(each) for each in options[key]]

@@ -18,6 +18,8 @@ from pipelines import regions as places
 from pipelines.samples import in_colour, with_changes
 from pipelines.whole_image import colorized, restored_in_tiles
 
+COARSE = 24  # of a JPEG's luminance, its first step of quantization: that of quality 33
+
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 
 
@@ -108,7 +110,7 @@ def _face_search() -> Any:
 
 def _regions(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequence[Square]) -> Outcome:
     rgb = photo.rgb8
-    found = [each for each in find_regions(rgb) if _side(each) >= wishes.least]
+    found = [each for each in find_regions(rgb) if _side(each) >= wishes.least and not _is_jpegs_own(photo, each)]
     found = sorted(found, key=lambda each: -int(each.mask.sum()))[: wishes.largest]
     made, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.uint8)
     told: list[dict[str, Any]] = []
@@ -128,6 +130,12 @@ def _regions(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequence[Squ
     if not told:
         return Outcome(None, refused=tuple(refused))
     return Outcome(with_changes(photo, rgb, made, mask > 0), mask, tuple(told), tuple(refused))
+
+
+def _is_jpegs_own(photo: Photo, region: Region) -> bool:
+    """Whether what looks like a mosaic are the blocks of a JPEG that was compressed so strongly that each has one colour."""
+    coarse = photo.info.quantization is not None and photo.info.quantization[min(photo.info.quantization)][0] >= COARSE
+    return coarse and region.grid.block == 8 and photo.info.orientation == 1 and not (region.grid.phase_y or region.grid.phase_x)
 
 
 def _told(spot: places.Placed) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from dataset_tools.errors import (
     RestoreError,
     Unreadable,
 )
-from dataset_tools.image_rewrite import rewrite
+from dataset_tools.image_rewrite import rewrite, without_location
 from dataset_tools.metrics import SSIM_WINDOW
 from dataset_tools.pairs import split as split_pair
 from pipelines.engines import Engine, open_engine
@@ -196,10 +196,10 @@ def _crop(engine: Engine, file: _Read, a: Rgb, b: Rgb | None, photo: image_io.Ph
     target, item = file.task.target, file.task.item
     drawn = labelled(restored)[0] if settings.label else restored
     if b is None:
-        xmp = mark(engine.name, engine.sha256, photo.info.xmp)
+        xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps)
         after = with_changes(in_colour(photo), a, drawn)
         written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
-        data, notes = written.data, written.notes
+        data, notes = written.data, (*_said(photo), *written.notes)
     else:
         data, notes = image_io.encode(drawn, target.format, mark(engine.name, engine.sha256)), ()
     images, figures = {"input": a, "restored": restored}, None
@@ -232,18 +232,29 @@ def _photo(engine: Engine, file: _Read, photo: image_io.Photo, outcome: Outcome,
     if outcome.photo is None:
         if outcome.refused:
             raise NotTrainedFor("; ".join(outcome.refused))
-        row = replace(row, output=encode_name(os.fsencode(target.as_it_is)), status="nothing_to_restore", notes=outcome.notes)
-        return _Made(file.data, target.as_it_is, row)
+        data = file.data if settings.gps else without_location(file.data, photo)
+        notes = () if data == file.data else ("copied as it is, but for its location and its thumbnail",)
+        row = replace(
+            row, output=encode_name(os.fsencode(target.as_it_is)), status="nothing_to_restore", notes=(*outcome.notes, *notes)
+        )
+        return _Made(data, target.as_it_is, row)
     after = outcome.photo
     if settings.label:
         drawn, where = labelled(after.rgb8)
         after = with_changes(after, after.rgb8, drawn, where) if where.any() else after
-    xmp = mark(engine.name, engine.sha256, photo.info.xmp)
+    xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps)
     written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
-    row = replace(row, output=encode_name(os.fsencode(target.name)), notes=(*outcome.refused, *outcome.notes, *written.notes))
+    row = replace(
+        row, output=encode_name(os.fsencode(target.name)), notes=(*_said(photo), *outcome.refused, *outcome.notes, *written.notes)
+    )
     wanted = file.task.on_page or file.task.on_sheet
     shown = Shown(item.source, {"input": photo.rgb8, "restored": outcome.photo.rgb8}) if wanted else None
     return _Made(written.data, target.name, row, _mask(engine, outcome.mask, target), shown)
+
+
+def _said(photo: image_io.Photo) -> tuple[str, ...]:
+    """What was to be said of the photo when it was read; its transparency stays."""
+    return tuple(note for note in photo.info.notes if not note.startswith("transparent"))
 
 
 def _mask(engine: Engine, invented: np.ndarray | None, target: Target) -> bytes | None:
@@ -268,6 +279,9 @@ def _write(file: _Read, made: _Made | PhotomendError) -> Done:
         if getattr(error.__cause__, "errno", None) != errno.ENAMETOOLONG:
             raise
         return failed(task.item, error)
+    for earlier in task.kept.written if task.kept else ():  # the mask of what was there before, say
+        if earlier.name not in {each.name for each in written} and earlier.is_intact(task.target.folder, thoroughly=True):
+            (task.target.folder / earlier.name).unlink(missing_ok=True)
     row = replace(made.row, seconds=file.seconds())
     kept = Kept(os.path.realpath(task.item.path), file.size, file.mtime_ns, file.sha256, task.made_with, tuple(written), row)
     page = for_page(made.shown, row.regions) if made.shown and task.on_page else None

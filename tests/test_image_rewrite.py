@@ -234,3 +234,52 @@ def test_another_program_reads_the_metadata_and_finds_no_fault(format: str, tmp_
 def test_modes_are_those_of_pillow() -> None:
     assert set(image_rewrite._WRITERS) == set(FORMATS)
     assert cv2.imencode(".png", np.zeros((2, 2), np.uint16))[0]
+
+
+def placed(name: str, format: str, **options: Any) -> bytes:
+    """A photo with a location in its EXIF data."""
+    block = Image.Exif()
+    block[271] = "Kodak"
+    block.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)})
+    return encoded(picture(), format, exif=block, **options)
+
+
+@pytest.mark.parametrize(("format", "options"), [("JPEG", {"quality": 90}), ("PNG", {}), ("WEBP", {"lossless": True})])
+def test_a_location_is_taken_out_of_a_file_that_else_stays_as_it_is(format: str, options: dict[str, Any]) -> None:
+    data = placed("a", format, **options)
+    photo = image_io.decode(data, "photo")
+    assert exif.has_location(photo.info.exif)
+    without = image_rewrite.without_location(data, photo)
+    after = image_io.decode(without, "after")
+    assert len(without) == len(data)
+    assert not exif.has_location(after.info.exif)
+    assert b"Kodak" in without
+    assert np.array_equal(after.samples, photo.samples)
+    assert dict(Image.open(io.BytesIO(without)).getexif().get_ifd(0x8825)) == {}
+    assert image_rewrite.without_location(without, after) == without
+    assert sum(a != b for a, b in zip(data, without, strict=True)) < 120  # of the EXIF block alone
+
+
+def test_a_location_that_cannot_be_taken_out_is_told() -> None:
+    jpeg = placed("a", "JPEG", quality=90)
+    photo = image_io.decode(jpeg, "photo")
+    data = rewrite(jpeg, photo, photo.samples, "TIFF", None).data
+    with pytest.raises(OutputError, match="has a location that --no-gps cannot take out"):
+        image_rewrite.without_location(data, image_io.decode(data, "photo"))
+    plain = encoded(picture(), "TIFF")
+    assert image_rewrite.without_location(plain, image_io.decode(plain, "photo")) == plain
+
+
+def test_iptc_stays_in_a_jpeg_and_is_told_where_it_cannot() -> None:
+    body = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", 10) + b"\x1c\x02\x78\0\x05Ulmer"
+    data = encoded(picture(), "JPEG", quality=90, exif=told())
+    data = data[:2] + b"\xff\xed" + struct.pack(">H", 2 + len(body)) + body + data[2:]
+    photo = image_io.decode(data, "photo")
+    kept = rewrite(data, photo, photo.samples, "JPEG", XMP)
+    assert kept.data.count(body) == 1
+    assert kept.notes == ()
+    again = Image.open(io.BytesIO(kept.data))
+    assert again.info["photoshop"]
+    assert again.getexif()[271]
+    assert image_io.decode(kept.data, "after").info.xmp
+    assert rewrite(data, photo, photo.samples, "PNG", None).notes == ("its IPTC data is left out",)

@@ -281,7 +281,7 @@ def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path
 def test_wishes_that_no_photo_could_fulfil(write_photos, demosaic: Path, tmp_path: Path) -> None:
     photos = write_photos({"a.png": 1})
     for wishes, line in [
-        (Wishes(strength=1.5), "--strength 1.5: give a number from 0"), (Wishes(largest=0), "--largest 0: give 1 or more"),
+        (Wishes(strength=1.5), "--strength 1.5: give a number above 0"), (Wishes(largest=0), "--largest 0: give 1 or more"),
         (Wishes(least=-1), "--min-face -1"),
     ]:  # fmt: skip
         with pytest.raises(UsageError, match=line):

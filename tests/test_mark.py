@@ -82,3 +82,15 @@ def test_the_packet_of_a_photo_is_read(format: str) -> None:
     data = image_io.encode(textured(3), format, BEFORE)
     assert image_io.decode(data, "photo").info.xmp == BEFORE
     assert image_io.decode(image_io.encode(textured(3), format), "photo").info.xmp is None
+
+
+def test_the_location_in_xmp_goes_where_it_is_not_wanted() -> None:
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="48,51.5N" '
+        b'exif:FNumber="28/10"><exif:GPSLongitude>2,17.7E</exif:GPSLongitude></rdf:Description></rdf:RDF></x:xmpmeta>'
+    )
+    assert b"48,51.5N" in mark("m", "0", packet)
+    without = mark("m", "0", packet, gps=False)
+    assert b"GPS" not in without
+    assert b"28/10" in without

@@ -222,3 +222,12 @@ def test_killed_at_any_moment_it_goes_on_and_counts_add_up(write_photos, model: 
     assert not list((tmp_path / "out").rglob(f"{files.TEMPORARY}*"))
     record_property("what", "SIGKILL at a random moment of restoring: nothing half-written, and the same bytes in the end")
     record_property("count", kills)
+
+
+def test_a_mask_of_what_was_there_before_does_not_stay(write_photos, model: Path, tmp_path: Path) -> None:
+    photos = write_photos({"a.png": 1}, height=16, width=16)
+    restore_photos(model, [photos], tmp_path / "out", input_kind="crop", mask=True)
+    assert outputs(tmp_path / "out") == {"a.png", "a.png.mask.png"}
+    image_io.write(photos / "a.png", textured(2, 24, 24), "PNG")
+    restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
+    assert outputs(tmp_path / "out") == {"a.png"}

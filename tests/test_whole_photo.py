@@ -142,3 +142,10 @@ def test_another_task_goes_in_tiles_over_the_whole_photo() -> None:
         np.abs(found.photo.samples.astype(int) - (rgb.astype(int) + np.array([15, 0, -15])).clip(0, 255)).max() <= 16
     )  # where it clips
     assert np.median(found.photo.samples.astype(int) - rgb, axis=(0, 1)).tolist() == [15, 0, -15]
+
+
+@pytest.mark.parametrize("quality", [5, 10, 20, 30])
+def test_the_blocks_of_a_strongly_compressed_jpeg_are_no_mosaic(quality: int) -> None:
+    data = image_io.encode_jpeg(photo(2, 400), quality, subsampling=2)
+    found = restore_whole(Known("mosaic", any_size=False, blocks="16"), of(data), Wishes())
+    assert (found.photo, found.refused) == (None, ())

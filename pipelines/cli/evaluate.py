@@ -51,6 +51,8 @@ def command(
     input is the degraded image as it is; bicubic, for a mosaic, is the bicubic enlargement of its cell means. A model that
     does not beat them is worth less than doing nothing.
     """
+    if sweep and (csv or sheet or worst or best or by or identity):
+        raise click.UsageError("--sweep goes with --plot, --split, --engine and --json alone")
     if sweep:
         return _sweep(model, dataset, sweep, split, engine, plot, as_json)
     if plot:
@@ -69,10 +71,10 @@ def command(
 
 def _sweep(model: str, dataset: Path, sweep: str, split: str, engine: str, plot: Path | None, as_json: bool) -> int:
     from dataset_tools import image_io
+    from pipelines.evaluate import check_outputs
     from pipelines.sweep import sweep_model
 
-    if plot and plot.suffix.lower() != ".png":
-        raise click.UsageError(f"--plot {plot}: the plot is a PNG, give a name that ends in .png")
+    check_outputs(dataset, {"--plot": plot})
     found = sweep_model(model, dataset, sweep, split=split, engine=engine, progress=Progress("evaluating", "images"))
     for line in found.lines():
         click.echo(line)
