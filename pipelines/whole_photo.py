@@ -18,6 +18,7 @@ from pipelines import regions as places
 from pipelines.samples import in_colour, with_changes
 from pipelines.whole_image import colorized, restored_in_tiles
 
+COLOURED = 25  # levels between the channels of a pixel, on average: more than a faded or toned print has
 COARSE = 24  # of a JPEG's luminance, its first step of quantization: that of quality 33
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
@@ -72,10 +73,13 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequenc
     stride = int(engine.card["stride"])
     if task == "colorize" and engine.any_size:
         made, paler = colorized(photo.rgb8, engine.restore, engine.size, stride, wishes.strength)
-        notes = (
-            (f"{paler:.1%} of the pixels were given paler colours than the model's, to keep their luminance",) if paler else ()
-        )
-        return Outcome(with_changes(in_colour(photo), photo.rgb8, made), np.full(made.shape[:2], 255, np.uint8), notes=notes)
+        notes = []
+        if paler:
+            notes.append(f"{paler:.1%} of the pixels were given paler colours than the model's, to keep their luminance")
+        if float(np.ptp(photo.rgb8[::8, ::8], axis=2).mean()) > COLOURED:
+            notes.append("it had colours, which the model's have replaced")
+        whole = np.full(made.shape[:2], 255, np.uint8)
+        return Outcome(with_changes(in_colour(photo), photo.rgb8, made), whole, notes=tuple(notes))
     made = restored_in_tiles(photo.rgb8, engine.restore, engine.size)
     if wishes.strength < 1:
         made = np.rint(photo.rgb8 + wishes.strength * (made.astype(np.float32) - photo.rgb8)).astype(np.uint8)

@@ -134,6 +134,14 @@ def test_colour_for_a_grey_photo(depth: int) -> None:
     assert np.array_equal(after.samples, found.photo.samples)
 
 
+def test_colours_that_a_photo_had_are_told() -> None:
+    rgb = photo(3, 300)
+    told = "it had colours, which the model's have replaced"
+    assert told in restore_whole(Known("colorize"), of(encoded(rgb, "PNG")), Wishes()).notes
+    sepia = np.clip((rgb @ LUMA)[..., None] + np.array([8, 0, -8]), 0, 255).astype(np.uint8)
+    assert told not in restore_whole(Known("colorize"), of(encoded(sepia, "PNG")), Wishes()).notes
+
+
 def test_another_task_goes_in_tiles_over_the_whole_photo() -> None:
     rgb = photo(4, 300)
     found = restore_whole(Known("other"), of(encoded(rgb, "PNG")), Wishes(strength=0.5))
