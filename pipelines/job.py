@@ -81,9 +81,9 @@ def restore_photos(
         progress: called as progress(done, total).
 
     What an earlier run has done is left as it is where photo, model, settings and output are the same, so that the same call
-    goes on after a kill; nothing that an earlier run restored is removed. A photo that cannot be read, or that this model cannot
-    restore, is a failed row and never ends the job; exit_code of the report is 3 then. A whole photo in which nothing is to be
-    restored is copied as it is, and counted as such.
+    goes on after a kill; nothing that an earlier run restored is removed but what the same photo's new output replaces, such as
+    its old mask. A photo that cannot be read, or that this model cannot restore, is a failed row and never ends the job;
+    exit_code of the report is 3 then. A whole photo in which nothing is to be restored is copied as it is, and counted as such.
 
     Raises:
         UsageError: paths or options that cannot be meant. PhotomendError: no image.

@@ -85,11 +85,6 @@ class Restorer(Protocol):
         """(N, S, S, 3) uint8 sRGB -> the same shape, restored."""
 
 
-def restore_crop(engine: Restorer, rgb: Rgb) -> Rgb:
-    """One crop, uint8 (H, W, 3) sRGB, restored at its own size; see `restore_crops`."""
-    return restore_crops(engine, [rgb])[0]
-
-
 def restore_crops(engine: Restorer, crops: Sequence[Rgb]) -> list[Rgb]:
     """Each crop, uint8 (H, W, 3) sRGB of any size, restored at its own size, `BATCH` at a time through the engine.
 

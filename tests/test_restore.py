@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.restore import BATCH, Item, is_resized, metric_names, restore_crop, restore_crops
+from pipelines.restore import BATCH, Item, is_resized, metric_names, restore_crops
 from tests.conftest import textured
 
 
@@ -27,7 +27,7 @@ class Fake:
 
 def test_a_crop_of_the_models_size_goes_straight_through() -> None:
     engine, rgb = Fake(32, invert=True), textured(1, 32, 32)
-    assert np.array_equal(restore_crop(engine, rgb), 255 - rgb)
+    assert np.array_equal(restore_crops(engine, [rgb])[0], 255 - rgb)
     assert np.array_equal(engine.given[0], rgb[None])
     assert not is_resized(engine, rgb)
 
@@ -35,7 +35,7 @@ def test_a_crop_of_the_models_size_goes_straight_through() -> None:
 @pytest.mark.parametrize("shape", [(31, 32), (64, 48), (20, 90), (1, 1), (1, 500), (500, 1), (333, 332)])
 def test_any_size_comes_back_at_its_own_size_and_in_its_own_place(shape: tuple[int, int]) -> None:
     engine, rgb = Fake(64), textured(2, *shape)
-    restored = restore_crop(engine, rgb)
+    restored = restore_crops(engine, [rgb])[0]
     assert restored.shape == rgb.shape
     assert restored.dtype == np.uint8
     assert is_resized(engine, rgb)
@@ -46,7 +46,7 @@ def test_the_padding_repeats_the_border_in_the_middle_of_the_square() -> None:
     engine = Fake(16)
     rgb = np.zeros((8, 16, 3), np.uint8)
     rgb[0], rgb[-1] = 50, 200
-    restore_crop(engine, rgb)
+    restore_crops(engine, [rgb])[0]
     square = engine.given[0][0]
     assert np.array_equal(square[4:12], rgb)
     assert (square[:4] == 50).all()
@@ -55,7 +55,7 @@ def test_the_padding_repeats_the_border_in_the_middle_of_the_square() -> None:
 
 def test_a_strip_does_not_become_a_square_of_its_length() -> None:
     strip = np.zeros((3, 40_000, 3), np.uint8)  # its square would have 1.6 billion pixels
-    assert restore_crop(Fake(16), strip).shape == strip.shape
+    assert restore_crops(Fake(16), [strip])[0].shape == strip.shape
 
 
 def test_crops_of_different_sizes_go_through_together_in_order() -> None:
