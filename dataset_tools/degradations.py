@@ -25,7 +25,7 @@ from dataset_tools.zoo.mosaic import MAX_BLOCK
 from dataset_tools.zoo.options import PROBABILITY, Degradation, Option, Scene, Value
 
 __all__ = ["MAX_BLOCK", "REGISTRY", "Degradation", "Option", "Scene", "Step", "apply", "check", "describe", "draw",
-           "in_photo", "load_recipe", "parse", "shipped_recipes"]  # fmt: skip
+           "in_photo", "load_recipe", "parse", "settle", "shipped_recipes"]  # fmt: skip
 
 REGISTRY: dict[str, Degradation] = {
     entry.name: replace(entry, options={**entry.options, "p": PROBABILITY})
@@ -87,8 +87,19 @@ def describe(step: Step) -> str:
 
 
 def in_photo(step: Step) -> bool:
-    """Whether the step is laid on the photo before it is cropped."""
-    return step.options.get("space") == "photo"
+    """Whether the step is laid on the photo before it is cropped, of some images at least."""
+    return step.options.get("space") in ("photo", "random")
+
+
+def settle(steps: Sequence[Step], rng: np.random.Generator) -> list[Step]:
+    """The steps for one image: where a step has space=random, `rng` tosses one coin for all of them. Else it draws nothing."""
+    if not any(step.options.get("space") == "random" for step in steps):
+        return list(steps)
+    space = ("crop", "photo")[int(rng.integers(2))]
+    return [
+        replace(step, options={**step.options, "space": space}) if step.options.get("space") == "random" else step
+        for step in steps
+    ]
 
 
 def reach(steps: Sequence[Step]) -> int:
@@ -99,15 +110,16 @@ def reach(steps: Sequence[Step]) -> int:
 
 def check(steps: Sequence[Step], where: str = "--degrade") -> None:
     """Raises UsageError, a line that begins with `where`, if a step on the photo follows one on the crop, which is made later."""
-    on_crop = None
+    on_crop: Step | None = None
     for step in steps:
-        if not in_photo(step):
-            on_crop = step
-        elif on_crop is not None:
+        random = step.options.get("space") == "random"
+        if in_photo(step) and on_crop is not None and not (random and in_photo(on_crop)):
             raise UsageError(
                 f"{where} {describe(step)} is laid on the photo before it is cropped, and cannot follow {on_crop.name}, "
                 "which is laid on the crop: put it first"
             )
+        if not in_photo(step) or (random and on_crop is None):
+            on_crop = step
 
 
 def draw(steps: Sequence[Step], rng: np.random.Generator, scene: Scene | tuple[int, int]) -> list[dict[str, Any]]:

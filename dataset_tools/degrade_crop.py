@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from dataset_tools import crops, degradations, image_io
 from dataset_tools.manifest import Row
 from dataset_tools.recipe import Recipe
+
+FINER = (0.8, 2.5)  # pixels of a photo, a side, for one of its crop
 
 
 @dataclass
@@ -30,14 +34,38 @@ def degrade(
     recipe: Recipe, row: Row, look: Look, window: crops.Window, b: NDArray[np.uint8], padding: str
 ) -> tuple[NDArray[np.uint8], list[Row]]:
     """A from B: first what is laid on the photo itself, cut by the same window, then what is laid on the crop."""
-    steps = [degradations.parse(text) for text in recipe.degrade]
-    on_photo = [step for step in steps if degradations.in_photo(step)]
     rng = np.random.default_rng(row["seed"])
+    steps = degradations.settle([degradations.parse(text) for text in recipe.degrade], rng)
+    on_photo = [step for step in steps if degradations.in_photo(step)]
     a, drawn = b, list[Row]()
     if on_photo:
         a, drawn = _degrade_photo(on_photo, rng, row, look, window, recipe.size, padding)
     on_crop = degradations.draw([step for step in steps if step not in on_photo], rng,
                                 _scene(row, crops.affine(window, recipe.size), (recipe.size, recipe.size), 1.0))  # fmt: skip
+    return degradations.apply(a, on_crop), [*drawn, *on_crop]
+
+
+def degrade_anew(
+    steps: Sequence[degradations.Step], rng: np.random.Generator, b: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], list[Row]]:
+    """A from B alone, uint8 (S, S, 3), whatever it shows and wherever it was.
+
+    What is laid on the photo is laid on B enlarged or shrunk to between the sides that FINER names: its cells then lie off the
+    pixels of the crop, as they do there; what of the photo is finer than B is hardly seen in the mean of a cell.
+    """
+    steps, size = degradations.settle(steps, rng), b.shape[0]
+    on_photo = [step for step in steps if degradations.in_photo(step)]
+    a, drawn = b, list[Row]()
+    if on_photo:
+        side = round(size * math.exp(rng.uniform(math.log(FINER[0]), math.log(FINER[1]))))
+        patch = crops.crop(b, crops.Square(0, 0, size), side)
+        whole = crops.Square(0, 0, side)
+        onto = crops.invert(crops.affine(whole, size))
+        place = {"raster": [0, 0, side, side, 1], "onto": np.round(onto, 6).tolist()}
+        drawn = degradations.draw(on_photo, rng, degradations.Scene((side, side), scale=side / size))
+        a = crops.crop(degradations.apply(patch, drawn), whole, size)
+        drawn = [{**record, **place} for record in drawn]
+    on_crop = degradations.draw([step for step in steps if step not in on_photo], rng, (size, size))
     return degradations.apply(a, on_crop), [*drawn, *on_crop]
 
 

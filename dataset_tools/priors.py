@@ -15,6 +15,7 @@ from dataset_tools.zoo.mosaic import cover
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 
+UNEXPLAINED = 0.06  # of the variance: four times what JPEG quality 60 leaves beside a mosaic's cells
 EVEN = 0.3  # edges inside of a mosaic's cell, of those at its borders: between those of a mosaic after JPEG and of a photo
 
 
@@ -49,13 +50,20 @@ def estimated(a: Rgb) -> Rgb:
     if grid is None:
         return a
     means, shape = cell_means(a, grid), (a.shape[0], a.shape[1])
-    if np.array_equal(paint(means, grid, shape), a):  # every cell is even
+    cells = paint(means, grid, shape)
+    if np.array_equal(cells, a):  # every cell is even
         return between(means, grid, shape)
     laid = _laid(a, grid)
-    if laid.all():
-        return between(means, grid, shape)
-    shown = paint(np.repeat(laid[:, :, None], 3, axis=-1).astype(np.uint8), grid, shape)
-    return np.where(shown > 0, between(means, grid, shape), a)
+    shown = paint(np.repeat(laid[:, :, None], 3, axis=-1).astype(np.uint8), grid, shape) > 0  # (H, W, 3)
+    if not _explains(a, cells, shown[..., 0]):
+        return a
+    return between(means, grid, shape) if laid.all() else np.where(shown, between(means, grid, shape), a)
+
+
+def _explains(a: Rgb, cells: Rgb, shown: NDArray[np.bool_]) -> bool:
+    """Whether `cells` are what stands in `a` where they are `shown`, (H, W): no coarser grid than that of a resized mosaic."""
+    values = a[shown].astype(np.float32)  # (pixels, 3)
+    return bool(len(values) and ((values - cells[shown]) ** 2).mean() <= UNEXPLAINED * values.var(axis=0).mean())
 
 
 def _laid(a: Rgb, grid: Grid) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import degradations, image_io, pairs, priors
+from dataset_tools import degradations, degrade_crop, image_io, pairs, priors
 from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.manifest import PairRow
 
@@ -116,9 +116,8 @@ class Batches:
         images = self._load(index)
         if self.anew:
             (b,) = self._moved(images, rng, int(rng.integers(self.jitter + 1)))
-            drawn = degradations.draw(self.anew, rng, (self.size, self.size))
-            made = (degradations.apply(b, drawn), b)
-            return (*made, self._prior(made[0], drawn, rng)) if self.prior else made
+            a, drawn = degrade_crop.degrade_anew(self.anew, rng, b)
+            return (a, b, self._prior(a, drawn, rng)) if self.prior else (a, b)
         if self.prior:
             images = [*images, self._prior(images[0], self.rows[index].degradations, rng)]
         return tuple(self._moved(images, rng, self.jitter))

@@ -47,11 +47,12 @@ def task_of(data: Dataset) -> str:
 
 
 def recipe_anew(data: Dataset) -> list[degradations.Step]:
-    """The steps of the recipe, if they can be laid on any crop, whatever it shows and wherever it was; else none."""
+    """The steps of the recipe, if `degrade_anew` can lay them on any crop, whatever it shows and wherever it was; else none."""
     recipe = (data.info or {}).get("recipe", {})
     steps = [degradations.parse(text) for text in recipe.get("degrade", [])] if recipe.get("made_by") == "build" else []
-    whole = all(not degradations.in_photo(step) and step.options.get("region", "whole") == "whole" for step in steps)
-    return steps if whole else []
+    whole = all(step.options.get("region", "whole") == "whole" for step in steps)
+    turned = recipe.get("align", False) and any(map(degradations.in_photo, steps))  # the cells are tilted in the crop
+    return steps if whole and not turned else []
 
 
 def model_card(spec: Spec, data: Dataset, step: int, figures: Figures | None, direction: str = "AtoB") -> dict[str, Any]:

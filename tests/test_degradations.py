@@ -201,6 +201,7 @@ def test_a_shape_is_a_scene_without_a_face() -> None:
 
 def test_only_a_mosaic_with_space_photo_is_laid_on_the_photo() -> None:
     assert degradations.in_photo(parse("mosaic:space=photo"))
+    assert degradations.in_photo(parse("mosaic:space=random"))
     assert not any(degradations.in_photo(parse(name)) for name in REGISTRY)
 
 
@@ -212,10 +213,24 @@ def test_a_block_on_the_photo_is_as_large_as_in_the_crop() -> None:
     assert drawn_for("mosaic:block=1,space=photo", scene=Scene((40, 40), scale=0.2))[0]["block"] == 1
 
 
+def test_steps_that_may_be_on_the_photo_are_settled_together() -> None:
+    steps = [parse("mosaic:space=random,block=3"), parse("mosaic:space=random,block=5"), parse("jpeg")]
+    for seed in range(20):
+        settled = degradations.settle(steps, np.random.default_rng(seed))
+        assert [step.options.get("space") for step in settled] in (["crop", "crop", None], ["photo", "photo", None])
+    rng = np.random.default_rng(0)
+    assert degradations.settle([parse("mosaic:space=photo"), parse("jpeg")], rng) == [parse("mosaic:space=photo"), parse("jpeg")]
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
 def test_steps_on_the_photo_come_first() -> None:
-    on_photo, gray = parse("mosaic:space=photo"), parse("grayscale")
+    on_photo, gray, either = parse("mosaic:space=photo"), parse("grayscale"), parse("mosaic:space=random")
     degradations.check([on_photo, on_photo, gray])
+    degradations.check([on_photo, either, either, gray])
     degradations.check([])
+    for bad in ([either, on_photo], [gray, either]):
+        with pytest.raises(UsageError, match="put it first"):
+            degradations.check(bad)
     with pytest.raises(UsageError) as refused:
         degradations.check([on_photo, gray, on_photo])
     assert str(refused.value) == (

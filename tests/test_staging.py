@@ -174,6 +174,16 @@ def test_a_mosaic_on_the_photo_has_turned_and_fractional_cells_in_the_crop(sampl
     assert np.array_equal(b, crops.crop(rgb, crops.Square(x, y, round(128 * per_pixel)), 128))
 
 
+def test_a_mosaic_may_be_on_the_photo_or_on_the_crop(samples, tmp_path: Path) -> None:
+    recipe = Recipe(size=64, crop="tiles", tiles=30, degrade=("mosaic:block=9,space=random", "jpeg:quality=90"))
+    rows = stage(tmp_path, large(samples, 400, 300), recipe)[1:]
+    spaces = [row["degradations"][0].get("space", "crop") for row in rows]
+    assert 5 <= spaces.count("photo") <= 25
+    for row, space in zip(rows, spaces, strict=True):
+        assert ("onto" in row["degradations"][0]) == (space == "photo")
+        assert [record["name"] for record in row["degradations"]] == ["mosaic", "jpeg"]
+
+
 @pytest.mark.parametrize("block", [8, 100, 256])
 def test_a_record_of_the_photo_makes_the_same_input_again(samples, tmp_path: Path, block: int) -> None:
     """From photo and manifest alone; and however large the cells are, those at the edge are the mean of all their pixels."""

@@ -601,13 +601,13 @@ def test_each_step_plays_with_the_right_networks(dataset: Path, tmp_path: Path, 
 @pytest.mark.slow
 def test_what_cannot_be_laid_on_anew_is_said(tmp_path: Path, write_photos) -> None:  # type: ignore[no-untyped-def]
     archive = write_photos({f"{number}.png": number for number in range(40)})
-    for degrade, count in (("mosaic:block=4", 1), ("mosaic:block=4,space=photo", 0), ("mosaic:block=4,region=face", 0)):
+    for degrade, count in (("mosaic:block=4", 1), ("mosaic:block=4,space=random", 1), ("mosaic:block=4,region=face", 0)):
         build_dataset(
             [archive], tmp_path / degrade, Recipe(size=32, crop="center", degrade=(degrade,), split="100/0/0"), workers=0
         )
         assert len(recipe_anew(open_dataset(tmp_path / degrade))) == count
     notes: list[str] = []
-    train_model(tmp_path / "mosaic:block=4,space=photo", tmp_path / "run", **{**QUICK, "preset": "mend"}, steps=1,
+    train_model(tmp_path / "mosaic:block=4,region=face", tmp_path / "run", **{**QUICK, "preset": "mend"}, steps=1,
                 tell=lambda event: notes.append(event.values["text"]) if event.kind == "note" else None)  # fmt: skip
     assert "the inputs are taken from the pairs as they are: this recipe cannot be laid on them anew" in notes
 

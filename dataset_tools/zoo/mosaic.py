@@ -20,7 +20,7 @@ _OPTIONS = {
     "phase": word(("0", "random"), "0", "where the first whole cell starts: 0, the corner of the image, or random", random=False),
     "space": word(
         ("crop", "photo"), "crop", "laid on the crop, or on the photo before it is cropped and turned, as real mosaics are",
-        random=False, quiet=True,
+        quiet=True,
     ),
     "region": word(
         ("whole", "face", "ellipse", "eyes"), "whole",
