@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_tools.mosaic_grid import LEAST_BLOCK, Grid
-from dataset_tools.mosaic_windows import Edges, Floats, Window, edges_of, grid_of, windows_with_grids
+from dataset_tools.mosaic_windows import MOST_BLOCK, Edges, Floats, Window, edges_of, grid_of, windows_with_grids
 
 Cells = NDArray[np.bool_]  # (R, C), of a grid
 
@@ -22,6 +22,8 @@ STRENGTH = 2.0  # grey levels by which the cells of a mosaic stand off from each
 LIFT = 6.5  # how many times that is what there is within them; in the blocks of a JPEG hardly more than 5
 TRIES = 3  # to find a region of a grid
 MOST = 16  # regions of a photo
+MOST_TIMES = 8  # a mosaic's blocks may be of 128 pixels, of which windows know
+FAINT = 0.1  # the edges of lines that are none, of those that are
 PASSES = 4  # over the cells at the edge of a region
 NEARLY = 0.93  # of its box: a rectangle, of whose corners some were not told
 
@@ -52,7 +54,7 @@ class _Lattice(NamedTuple):
 
 
 def find_regions(rgb: NDArray[np.uint8]) -> list[Region]:
-    """The mosaics of uint8 (H, W, 3) sRGB with blocks of 4 to 128 pixels, after a JPEG of quality 75 too; the surest first.
+    """The mosaics of uint8 (H, W, 3) sRGB with blocks of 4 pixels and more, after a JPEG of quality 75 too; the surest first.
 
     A part that is as even as the photo around it, as in deep shadow, cannot be told; it is taken along where the rest lies about
     it. bench/find_mosaic.py shows how often regions are found, and how often there is none where one is found.
@@ -65,15 +67,14 @@ def find_regions(rgb: NDArray[np.uint8]) -> list[Region]:
     for window in windows_with_grids(photo.rows, photo.columns):
         if in_vain[window.grid] == TRIES or photo.is_taken(window) or any(_is_left_over(window, each) for each in found):
             continue
-        region = _grown(photo, window)
-        if region is None:
-            in_vain[window.grid] += 1
-            continue
-        found.append(region)
-        photo.take(region)
-        if len(found) == MOST:
+        regions = _grown(photo, window)
+        in_vain[window.grid] += not regions
+        found += regions
+        for region in regions:
+            photo.take(region)
+        if len(found) >= MOST:
             break
-    return found
+    return found[:MOST]
 
 
 class _Photo:
@@ -115,25 +116,70 @@ def _is_left_over(window: Window, region: Region) -> bool:
     return window.top < bottom + reach and down > top - reach and window.left < right + reach and across > left - reach
 
 
-def _grown(photo: _Photo, window: Window) -> Region | None:
-    """The region that `window` shows a part of; None where it is no mosaic after all."""
+def _grown(photo: _Photo, window: Window) -> list[Region]:
+    """The region that `window` shows a part of, or several that nearly touch; none where it is no mosaic after all."""
     grid = window.grid
     seen = _seen(photo, grid, (window.top, window.left, window.top + window.side, window.left + window.side))
     if seen is None:
-        return None
+        return []
     top, left, bottom, right = box = seen[0].around(seen[1])
     better = grid_of(photo.rows[top:bottom, left:right], photo.columns[top:bottom, left:right], top, left)
     if better and better != grid and (better.block % grid.block == 0 or grid.block % better.block == 0):
         grid, seen = better, _seen(photo, better, box)  # the window may have shown every other line
+    if seen and (coarser := _coarser(photo, grid, seen[0].around(seen[1]))):
+        grid, seen = coarser, _seen(photo, coarser, box)
     if seen is None:
-        return None
+        return []
     lattice, members = seen
     if not _is_mosaic(lattice, members, grid.block):
+        return []
+    regions = []
+    for mask in _parts(_mask(photo.grey, lattice, members), LEAST_CELLS * grid.block**2):
+        (top, bottom), (left, right) = _extent(mask.any(1)), _extent(mask.any(0))
+        mask = mask[top:bottom, left:right]
+        regions.append(Region(grid, (top, left, bottom, right), _with_corners(mask) if mask.mean() > NEARLY else mask))
+    return regions
+
+
+def _coarser(photo: _Photo, grid: Grid, box: tuple[int, int, int, int]) -> Grid | None:
+    """The grid of cells larger than windows look for, of whose lines `grid` has some more; None where that is not so."""
+    top, left, bottom, right = box
+    rows, columns = photo.rows[top:bottom, left:right], photo.columns[top:bottom, left:right]
+    down = np.minimum(rows[grid.block :: grid.block], STEEP).mean(1)  # the lines inside: the box begins and ends on others
+    across = np.minimum(columns[:, grid.block :: grid.block], STEEP).mean(0)
+    for times in range(MOST_TIMES, MOST_BLOCK // grid.block, -1):
+        first = [_every(lines, times) for lines in (down, across)]
+        if first[0] is not None and first[1] is not None:
+            block = grid.block * times
+            phases = (top + (first[0] + 1) * grid.block) % block, (left + (first[1] + 1) * grid.block) % block
+            return Grid(block, *phases)
+    return None
+
+
+def _every(lines: NDArray[Any], times: int) -> int | None:
+    """The first of the lines, if every so-many-th has nearly all of the edges, (n,), and there are some of the others."""
+    if len(lines) < times:
         return None
-    mask = _mask(photo.grey, lattice, members)
-    (top, bottom), (left, right) = _extent(mask.any(1)), _extent(mask.any(0))
-    mask = mask[top:bottom, left:right]
-    return Region(grid, (top, left, bottom, right), np.ones_like(mask) if mask.mean() > NEARLY else mask)
+    first = max(range(times), key=lambda each: float(lines[each::times].mean()))
+    others = np.delete(lines, slice(first, None, times))
+    return first if others.mean() < FAINT * lines[first::times].mean() else None
+
+
+def _parts(mask: NDArray[np.bool_], least: int) -> list[NDArray[np.bool_]]:
+    """A mask, (H, W), as those parts of it that do not touch and have `least` pixels; what is smaller goes to the nearest."""
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    large = [label for label in range(1, count) if stats[label, cv2.CC_STAT_AREA] >= least]
+    if len(large) < 2:
+        return [mask]
+    nearest = [min(large, key=lambda each: float(np.hypot(*(centres[each] - centre)))) for centre in centres]
+    goes_to = np.array([0] + [label if label in large else nearest[label] for label in range(1, count)])
+    return [goes_to[labels] == label for label in large]
+
+
+def _with_corners(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask, (H, W), with what is missing in its corners, and nowhere else."""
+    _, labels = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
+    return mask | np.isin(labels, np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]]))
 
 
 def _seen(photo: _Photo, grid: Grid, seed: tuple[int, int, int, int]) -> tuple[_Lattice, Cells] | None:
@@ -241,7 +287,7 @@ def _is_mosaic(lattice: _Lattice, members: Cells, block: int) -> bool:
 
 
 def _mask(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> NDArray[np.bool_]:
-    """(H, W): the convex hull of the cells, to the pixel: at its edge and just beyond, what has the one level of its cell."""
+    """(H, W): the convex hull of the cells, to the pixel: at its edge, just beyond and between them, what is as its cell."""
     at_y, at_x = np.nonzero(members)
     corners = [np.stack([x, y], 1) for y in (lattice.ys[at_y], lattice.ys[at_y + 1] - 1)
                for x in (lattice.xs[at_x], lattice.xs[at_x + 1] - 1)]  # fmt: skip
@@ -250,6 +296,9 @@ def _mask(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> NDArray
     block = int(lattice.ys[1] - lattice.ys[0])
     tolerance = _tolerance(grey, lattice, members)
     ys, xs = (_all_lines(lines, length) for lines, length in ((lattice.ys, grey.shape[0]), (lattice.xs, grey.shape[1])))
+    sure = np.zeros_like(mask)
+    spread = np.repeat(np.repeat(members.astype(np.uint8), block, axis=0), block, axis=1)
+    sure[lattice.ys[0] : lattice.ys[-1], lattice.xs[0] : lattice.xs[-1]] = spread
     reached = cv2.dilate(_any(mask, ys, xs).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     left_alone = ~reached
     for _ in range(PASSES):  # beside the hull; then those in its corners, and those that others had covered
@@ -257,7 +306,7 @@ def _mask(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> NDArray
         inner = cv2.erode(mask, np.ones((2 * block + 1, 2 * block + 1), np.uint8), borderType=cv2.BORDER_REPLICATE)
         for row, column in zip(*np.nonzero(_any(near, ys, xs) & ~left_alone), strict=True):
             cell = slice(ys[row], ys[row + 1]), slice(xs[column], xs[column + 1])
-            if not inner[cell].any():
+            if not (inner[cell] & sure[cell]).any():
                 whole = grey[cell].size == block**2
                 mask[cell] = _of_one_level(grey[cell], mask[cell], near[cell], tolerance, whole)
                 left_alone[row, column] = True

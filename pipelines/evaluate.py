@@ -16,7 +16,7 @@ from dataset_tools.manifest import Dataset, PairRow, open_dataset
 from dataset_tools.metrics import METRICS
 from dataset_tools.pairs import split as split_pair
 from pipelines.engines import Engine, open_engine
-from pipelines.figures import SHEET_ROWS, comparison_sheet, csv_text, evenly, figures_table, flatten, means
+from pipelines.figures import RANKED_ROWS, SHEET_ROWS, comparison_sheet, counted, csv_text, evenly, figures_table, flatten, means
 from pipelines.identity import OTHER_PERSON, Identity
 from pipelines.restore import (
     BATCH,
@@ -46,8 +46,7 @@ class Evaluation:
 
     def table(self) -> str:
         """The means as lines for a terminal: the model, then the baselines, a column for each metric."""
-        count = f"{self.images} image{'s' if self.images != 1 else ''}"
-        told = f"{count} of the split {self.split} of {self.dataset}, restored by {self.model}"
+        told = f"{counted(self.images, 'image')} of the split {self.split} of {self.dataset}, restored by {self.model}"
         lines = [told, *figures_table(self.figures)]
         if self.identity:
             distances = ", ".join(f"{name} {value:.3f}" for name, value in self.identity.items())
@@ -73,8 +72,8 @@ def evaluate_model(
         dataset: a dataset of photomend, or a folder of other programs with train/ val/ test/ of A|B images.
         direction: of a classic dataset, which half is the input; None: the one that the model learned from.
         csv: where to write one line an image; sheet: where to write a contact sheet (PNG) of up to 24 of them, evenly taken.
-        worst, best: where to write sheets of the 24 that were restored worst and best, by the metric `by`; None: delta_e where
-            the dataset took colour away, else psnr.
+        worst, best: where to write sheets of the 12 that were restored worst and best (of fewer than 24, of half of them), by the
+            metric `by`; None: delta_e where the dataset took colour away, else psnr.
         identity: measure how far the faces are from the originals' too; see identity.py.
         metrics: names from METRICS; ΔE2000 and colourfulness are added where the dataset took colour away.
         progress: called as progress(done, total).
@@ -94,13 +93,16 @@ def evaluate_model(
     names = metric_names((pair.degradations for pair in pairs), metrics)
     by = by or ("delta_e" if "delta_e" in names else "psnr")
     if by not in names or METRICS[by].better == "none":
-        raise UsageError(f"--by {by}: choose one of {', '.join(name for name in names if METRICS[name].better != 'none')}")
+        where = ", as this dataset takes no colour away" if by in ("delta_e", "colourfulness") else ""
+        ranking = ", ".join(name for name in names if METRICS[name].better != "none")
+        raise UsageError(f"--by {by}: choose one of {ranking}{where}")
     judge = Identity() if identity else None
     chosen = evenly(len(pairs), SHEET_ROWS) if sheet else set()
     rows: list[dict[str, Any]] = []
     measured: list[Figures] = []
     shown: list[Shown] = []
-    ranked = _Ranked(METRICS[by].better == "higher", bool(worst), bool(best))
+    most = min(RANKED_ROWS, max(1, len(pairs) // 2))  # none is among the best and the worst
+    ranked = _Ranked(METRICS[by].better == "higher", bool(worst), bool(best), most)
     distances: list[dict[str, float]] = []
     for start in range(0, len(pairs), BATCH):
         for pair, images in _restore(runner, pairs[start : start + BATCH], direction):
@@ -150,10 +152,10 @@ def check_outputs(dataset: Path, given: Mapping[str, Path | None]) -> None:
 
 
 class _Ranked:
-    """The images that were restored worst and best so far, SHEET_ROWS of each, if they are wanted."""
+    """The images that were restored worst and best so far, at most `most` of each, if they are wanted."""
 
-    def __init__(self, higher: bool, worst: bool, best: bool):
-        self._sign, self._wanted = (1 if higher else -1), (worst, best)
+    def __init__(self, higher: bool, worst: bool, best: bool, most: int):
+        self._sign, self._wanted, self._most = (1 if higher else -1), (worst, best), most
         self._kept: tuple[list[tuple[float, Shown]], ...] = ([], [])
 
     def add(self, value: float, shown: Shown) -> None:
@@ -161,7 +163,7 @@ class _Ranked:
             if wanted:
                 kept.append((sign * value, shown))
                 kept.sort(key=lambda each: each[0])
-                del kept[SHEET_ROWS:]
+                del kept[self._most :]
 
     @property
     def worst(self) -> list[Shown]:

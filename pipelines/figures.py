@@ -15,6 +15,7 @@ from pipelines.mark import STATEMENT
 from pipelines.restore import Figures, Rgb, Shown
 
 SHEET_ROWS = 24  # at most
+RANKED_ROWS = 12  # of a sheet of the best, or of the worst
 
 
 def means(measured: Sequence[Figures]) -> Figures:
@@ -63,6 +64,11 @@ def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return buffer.getvalue()
 
 
+def counted(number: int, word: str) -> str:
+    """ "1 file", "2 files"."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def evenly(total: int, count: int) -> set[int]:
     """At most `count` of the indices 0..total-1, evenly spread."""
     return {index * total // count for index in range(count)} if total > count else set(range(total))
@@ -73,7 +79,9 @@ def comparison_sheet(shown: Sequence[Shown], header: str) -> Rgb:
     titles = [name for name in (*BASELINES, "restored", "original") if any(name in each.images for each in shown)]
     captions = [[_caption(each, title, title == titles[-1]) for title in titles] for each in shown]
     known = any(each.figures for each in shown)
-    footer = "PSNR and SSIM against the original: higher is better.\n" if known else ""
+    colours = any("delta_e" in figures for each in shown for figures in (each.figures or {}).values())
+    told = "ΔE2000 against the original: lower is better. " if colours else ""
+    footer = f"{told}PSNR and SSIM against the original: higher is better.\n" if known else ""
     return sheets.grid(
         [[each.images.get(title) for title in titles] for each in shown],
         titles=titles, captions=captions, header=header, footer=footer + STATEMENT,
@@ -82,6 +90,8 @@ def comparison_sheet(shown: Sequence[Shown], header: str) -> Rgb:
 
 def _caption(shown: Shown, title: str, last: bool) -> str:
     figures = (shown.figures or {}).get(title)
+    if figures and "delta_e" in figures and "psnr" in figures:
+        return f"ΔE {figures['delta_e']:.1f} · {figures['psnr']:.2f} dB"
     if figures and "psnr" in figures and "ssim" in figures:
         return f"{figures['psnr']:.2f} dB · {figures['ssim']:.3f}"
     return shown.name.rpartition("/")[2] if last else ""

@@ -113,6 +113,15 @@ def _labels(inputs: Sequence[Path]) -> list[Path]:
     return list(labels)
 
 
+def told(inputs: Sequence[Path]) -> list[str]:
+    """The INPUTs as a report names them: where two are called alike, with their folders and what the report calls each."""
+    names = [base_name(path) for path in inputs]
+    return [
+        encode_name(os.fsencode(name)) if names.count(name) == 1 else f"{in_words(path)} as {in_words(label)}"
+        for path, name, label in zip(inputs, names, _labels(inputs), strict=True)
+    ]
+
+
 def _look(path: Path) -> tuple[bool, str | None]:
     """(whether it counts as a photo, its format by content). Neither content nor suffix: it does not count."""
     claims = path.suffix.lower() in image_io.SUFFIXES

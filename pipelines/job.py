@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dataset_tools import files
-from dataset_tools.archive import encode_name
 from dataset_tools.engines import TimedOut, WorkerDied, default_workers, run_here, run_local
 from dataset_tools.errors import PhotomendError, UsageError
 from pipelines import report as reports
 from pipelines.engines import open_engine, resolve_model
-from pipelines.figures import SHEET_ROWS, evenly
+from pipelines.figures import SHEET_ROWS, counted, evenly
 from pipelines.inputs import base_name, check_paths, find, kind_of, windows_of
+from pipelines.inputs import told as inputs_told
 from pipelines.ledger import Kept, Ledger, path_of
 from pipelines.outputs import FORMATS, KEPT, STATE, Target, check_file, is_file_output, name_outputs, sweep
 from pipelines.pictures import shown_again
@@ -49,7 +48,9 @@ class Plan:
 
     def lines(self, most: int = 10) -> list[str]:
         """The same in words."""
-        told = [f"{len(self.todo)} photos to do, {len(self.current)} done by an earlier run, {self.not_images} no images"]
+        told = [
+            f"{counted(len(self.todo), 'photo')} to do, {len(self.current)} done by an earlier run, {self.not_images} no images"
+        ]
         told += [f"   {task.item.source} -> {in_words(task.target.name)}" for task in self.todo[:most]]
         return told + ([f"   and {len(self.todo) - most} more"] if len(self.todo) > most else [])
 
@@ -111,6 +112,7 @@ class RestoreJob:
         if format not in (None, *KEPT):
             raise UsageError(f"--format {format}: choose one of {', '.join(sorted(KEPT))}")
         self._engine = open_engine(self._model, engine)
+        check_use(wishes, kind, self._engine.card["task"])
         items, self._not_images, self._linked = find(inputs, split, direction)
         if not items:
             raise PhotomendError(
@@ -121,12 +123,18 @@ class RestoreJob:
             raise UsageError(f"--format {format.lower()}: the name of OUTPUT, {in_words(output)}, says what it is to be")
         if self._to_file:
             targets = [_as_file(items[0], output, mask)]
-            check_file(output)
+            check_file(output, items[0].path)
         else:
             targets = name_outputs(items, output, format, mask)
             reports.check_folder(output)
         names = metric_names(item.drawn for item in items)
         windows, fingerprint = windows_of(manifest) if manifest else ({}, None)
+        known = sum(item.source in windows for item in items)
+        if manifest and not known:
+            raise UsageError(
+                f"--manifest {in_words(manifest)} knows none of these photos: it knows their names below the archive that "
+                f"it was built from, such as {next(iter(windows), '')!r}, and here {items[0].source!r}"
+            )
         self._settings = Settings(kind, direction, names, gps, mask, label, format, engine, wishes, fingerprint)
         made_with = self._settings.made_with(importlib.metadata.version("photomend"), self._engine.sha256)
         sheet = evenly(len(items), SHEET_ROWS)
@@ -135,11 +143,12 @@ class RestoreJob:
                  index in sheet)
             for index, (item, target) in enumerate(zip(items, targets, strict=True))
         ]  # fmt: skip
-        told: dict[str, Any] = {"inputs": [encode_name(os.fsencode(base_name(path))) for path in inputs], "input": kind}
+        told: dict[str, Any] = {"inputs": inputs_told(inputs), "input": kind}
         told |= {"direction": direction, "split": split} if kind == "pair" else {"gps": gps}
         told |= asdict(wishes) if kind == "photo" else {}
         self._told = told | {"format": format or "as it was", "mask": mask, "label": label}
-        self._told |= {"manifest": base_name(manifest) if manifest else None, "engine": self._engine.runs_on}
+        manifest_told = f"{base_name(manifest)}, which knows {known} of {len(items)} photos" if manifest else None
+        self._told |= {"manifest": manifest_told, "engine": self._engine.runs_on}
 
     def plan(self) -> Plan:
         """What `run` would do. Raises FolderBusy: another job works in that OUTPUT."""
@@ -248,6 +257,17 @@ def check_wishes(wishes: Wishes) -> None:
         raise UsageError(f"--largest {wishes.largest}: give 1 or more")
     if wishes.least < 0:
         raise UsageError(f"--min-face {wishes.least}: give a number of pixels, 0 or more")
+
+
+def check_use(wishes: Wishes, kind: str, task: str) -> None:
+    """Raises UsageError for a wish that has no meaning for what the files are, or for what the model does."""
+    given = [name for name, wish in (("--strength", wishes.strength < 1), ("--largest", wishes.largest is not None),
+                                     ("--min-face", wishes.least > 0)) if wish]  # fmt: skip
+    if given and kind != "photo":
+        raise UsageError(f"{given[0]} is for whole photos, and these are {kind}s: leave it out")
+    regional = [name for name in given if name != "--strength"]
+    if regional and task == "colorize":
+        raise UsageError(f"{regional[0]} chooses among regions, and this model gives colours to all of a photo: leave it out")
 
 
 def _as_file(item: Item, output: Path, mask: bool) -> Target:

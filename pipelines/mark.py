@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 STATEMENT = "Restored by a model: what it shows is a plausible invention, not a record of what was there, and not evidence."
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_SOURCE = "photomend:SourceSHA256"
 MOST_BYTES = 60_000  # of a packet: a JPEG has room for 65,502 in one piece
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -18,6 +19,7 @@ _XMP = "http://ns.adobe.com/xap/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _OURS = {
     f"{{{_XMP}}}CreatorTool",
+    "{urn:photomend:1.0/}SourceSHA256",
     *(f"{{{_IPTC}}}{name}" for name in ("DigitalSourceType", "AISystemUsed", "AISystemVersionUsed")),
 }
 
@@ -30,12 +32,13 @@ _DESCRIPTION = """<rdf:Description rdf:about=""
     xmlns:dc="http://purl.org/dc/elements/1.1/"
     xmlns:xmp="http://ns.adobe.com/xap/1.0/"
     xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"
+    xmlns:photomend="urn:photomend:1.0/"
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
    <Iptc4xmpExt:DigitalSourceType>{source_type}</Iptc4xmpExt:DigitalSourceType>
    <Iptc4xmpExt:AISystemUsed>{model}</Iptc4xmpExt:AISystemUsed>
    <Iptc4xmpExt:AISystemVersionUsed>sha256:{sha256}</Iptc4xmpExt:AISystemVersionUsed>
    <xmp:CreatorTool>{tool}</xmp:CreatorTool>
-   {said}
+   {source}{said}
   </rdf:Description>"""
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -46,11 +49,11 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="r"?>"""
 
 
-def mark(model: str, sha256: str, before: bytes | None = None, *, gps: bool = True) -> bytes:
+def mark(model: str, sha256: str, before: bytes | None = None, *, gps: bool = True, source: str | None = None) -> bytes:
     """The XMP packet of a restored file (IPTC Photo Metadata 2025.1), with what the photo's own packet `before` said.
 
     A caption of the photo stays, and the statement then stands in the instructions. A packet that cannot be understood, or that
-    is too long to be kept, is left out.
+    is too long to be kept, is left out. `source`: the SHA-256 of the file that was restored.
     """
     tool = f"photomend {importlib.metadata.version('photomend')}"
     model = "".join(letter if letter.isprintable() else "?" for letter in model)
@@ -59,15 +62,22 @@ def mark(model: str, sha256: str, before: bytes | None = None, *, gps: bool = Tr
     held = _held(before or b"", gps)
     captioned = any(element.find(f"{{{_DC}}}description") is not None for element in held)
     said = (_INSTRUCTIONS if captioned else _CAPTION).format(statement=escape(STATEMENT))
-    ours = _DESCRIPTION.format(**told, said=said)
+    tag = f"<{_SOURCE}>{source}</{_SOURCE}>\n   " if source else ""
+    ours = _DESCRIPTION.format(**told, said=said, source=tag)
     whole = [ours, *(xml.tostring(element, "unicode") for element in held)]
     packet = _PACKET.format(descriptions="\n  ".join(whole)).encode("utf-8")
-    return packet if len(packet) <= MOST_BYTES else mark(model, sha256)
+    return packet if len(packet) <= MOST_BYTES else mark(model, sha256, source=source)
 
 
 def is_marked(data: bytes) -> bool:
     """True where a file with the bytes `data` carries the mark of photomend."""
     return SOURCE_TYPE.encode() in data and b"<xmp:CreatorTool>photomend " in data
+
+
+def source_of(data: bytes) -> str | None:
+    """The SHA-256 of the file that a marked one with the bytes `data` was restored from, where it says so."""
+    found = re.search(rb"<%b>([0-9a-f]{64})</" % _SOURCE.encode(), data)
+    return found[1].decode() if found else None
 
 
 def _held(packet: bytes, gps: bool) -> list[xml.Element]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dataset_tools import files, image_io
 from dataset_tools.errors import OutputError, OutputTaken, UsageError
-from pipelines.mark import is_marked
+from pipelines.mark import is_marked, source_of
 from pipelines.restore import Item, in_words
 
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",
@@ -137,14 +137,22 @@ def sweep(folder: Path, targets: Sequence[Target]) -> None:
             path.unlink(missing_ok=True)
 
 
-def check_file(output: Path) -> None:
-    """Raises OutputError where the file `output` exists and was not restored by photomend."""
+def check_file(output: Path, source: Path) -> None:
+    """Raises OutputError where the file `output` exists and was not restored by photomend, or from another file than `source`."""
+    if not os.path.lexists(output):
+        return
     try:
-        ours = not os.path.lexists(output) or is_marked(output.read_bytes())
+        held = output.read_bytes()
     except OSError:
-        ours = False
-    if not ours:
+        held = b""
+    if not is_marked(held):
         raise OutputError(f"{in_words(output)} exists and was not written by photomend: choose another name, or remove it")
+    try:
+        same = source_of(held) in (None, _sha256(source.read_bytes()))
+    except OSError:  # reading it as a photo says what is wrong
+        return
+    if not same:
+        raise OutputError(f"{in_words(output)} exists and was restored from another photo: choose another name, or remove it")
 
 
 def _sha256(data: bytes) -> str:

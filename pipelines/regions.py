@@ -35,7 +35,7 @@ class Placed:
     note: str = ""  # what a person should know
 
 
-class TooCoarse(ValueError):
+class UnknownBlocks(ValueError):
     """A mosaic that the model was not trained for. One line says why."""
 
 
@@ -56,7 +56,7 @@ def placed(region: Region, card: Mapping[str, Any], any_size: bool, windows: Seq
         windows: where a dataset's crops of this photo lie: one that holds the region is taken, if its blocks are known there.
 
     Raises:
-        TooCoarse: the model takes one size only, at which the blocks are others than those that it was trained for.
+        UnknownBlocks: the model takes one size only, at which the blocks are others than those that it was trained for.
     """
     top, left, bottom, right = region.box
     margin = float(card["crop"].get("margin", 0.25))
@@ -75,7 +75,7 @@ def placed(region: Region, card: Mapping[str, Any], any_size: bool, windows: Seq
         size = math.ceil(side * scale / stride) * stride
         if not any_size or size > MOST_SIZE:
             told = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-            raise TooCoarse(
+            raise UnknownBlocks(
                 f"a mosaic of {right - left} x {bottom - top} pixels with blocks of {region.grid.block}: at the {card['size']} "
                 f"pixels of the model its blocks are {block:.1f}, and it was trained for {told}: train a model for finer blocks"
             )

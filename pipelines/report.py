@@ -12,7 +12,7 @@ from typing import Any
 
 from dataset_tools import files, image_io
 from dataset_tools.errors import OutputError
-from pipelines.figures import comparison_sheet, csv_text, figures_table, flatten, means
+from pipelines.figures import comparison_sheet, counted, csv_text, figures_table, flatten, means
 from pipelines.mark import STATEMENT
 from pipelines.outputs import REPORT_FILES, STATE
 from pipelines.restore import Figures, Row, Shown, in_words
@@ -75,11 +75,12 @@ class RestoreReport:
         """The outcome in words, for a terminal."""
         counts = self.counts
         idle = f"{self.nothing_to_restore} with nothing to restore, " if self.nothing_to_restore else ""
-        told = [f"{counts['files']} files: {self.restored} restored, {idle}{self.failed} failed, {self.not_images} no images"]
+        total = counted(counts["files"], "file")
+        told = [f"{total}: {self.restored} restored, {idle}{self.failed} failed, {self.not_images} no images"]
         if self.earlier:
             told.append(f"{self.earlier} of them were done by an earlier run and have not changed since")
         if self.others:
-            told.append(f"{self.others} photos of earlier jobs stay in OUTPUT; this report does not tell of them")
+            told.append(f"{counted(self.others, 'photo')} of earlier jobs in OUTPUT; this report does not tell of them")
         if self.failed:
             told.append("failures.csv says which failed, and why")
         if self.linked_folders:

@@ -47,17 +47,17 @@ class Sweep:
                 "figures": list(self.figures)}  # fmt: skip
 
     def plot(self) -> Rgb:
-        """Quality against the value, the baselines dashed: uint8 (height, width, 3) sRGB."""
+        """Quality against the value, the baselines gray, what does not know the grid dashed: uint8 (height, width, 3) sRGB."""
         names = [name for name in self.figures[0] if name != "original"]
         panels = []
         for metric in ("psnr", "ssim"):
             series = [
                 Series(name, [(value, figures[name][metric]) for value, figures in zip(self.values, self.figures, strict=True)],
-                       dashed=name not in (KNOWN, ESTIMATED)) for name in names
+                       dashed=name != KNOWN, like=KNOWN if name == ESTIMATED else "") for name in names
             ]  # fmt: skip
             panels.append(Panel(series, self.option, metric_title(metric), x_ticks=self.values))
         header = f"{self.model} on {self.images} images, degraded anew"
-        return line_plot(panels, header=header, footer="Higher is better. Below a dashed line it is worse than doing just that.")
+        return line_plot(panels, header=header, footer="Higher is better. Below a gray line it is worse than doing just that.")
 
 
 def parse(text: str) -> tuple[str, list[float], list[Step]]:

@@ -122,7 +122,7 @@ def _regions(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequence[Squ
     for region in found:
         try:
             spot = places.placed(region, engine.card, engine.any_size, windows)
-        except places.TooCoarse as error:
+        except places.UnknownBlocks as error:
             refused.append(str(error))
             continue
         image, prior = places.seen_by_the_model(rgb, spot)

@@ -196,12 +196,12 @@ def _crop(engine: Engine, file: _Read, a: Rgb, b: Rgb | None, photo: image_io.Ph
     target, item = file.task.target, file.task.item
     drawn = labelled(restored)[0] if settings.label else restored
     if b is None:
-        xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps)
+        xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps, source=file.sha256)
         after = with_changes(in_colour(photo), a, drawn)
         written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
         data, notes = written.data, (*_said(photo), *written.notes)
     else:
-        data, notes = image_io.encode(drawn, target.format, mark(engine.name, engine.sha256)), ()
+        data, notes = image_io.encode(drawn, target.format, mark(engine.name, engine.sha256, source=file.sha256)), ()
     images, figures = {"input": a, "restored": restored}, None
     if b is not None:
         images = pair_images(a, b, restored, item.drawn)
@@ -242,7 +242,7 @@ def _photo(engine: Engine, file: _Read, photo: image_io.Photo, outcome: Outcome,
     if settings.label:
         drawn, where = labelled(after.rgb8)
         after = with_changes(after, after.rgb8, drawn, where) if where.any() else after
-    xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps)
+    xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps, source=file.sha256)
     written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
     row = replace(
         row, output=encode_name(os.fsencode(target.name)), notes=(*_said(photo), *outcome.refused, *outcome.notes, *written.notes)

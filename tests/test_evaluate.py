@@ -12,7 +12,7 @@ import pytest
 from dataset_tools import build, image_io, manifest, metrics, pairs, resources, staging
 from dataset_tools.errors import DatasetError, ModelFileError, UsageError
 from pipelines import evaluate_model
-from pipelines.figures import csv_text, evenly, figures_table, flatten, means
+from pipelines.figures import _caption, csv_text, evenly, figures_table, flatten, means
 from pipelines.restore import Shown
 from tests.conftest import textured
 from tests.test_pipelines_engines import write_model
@@ -132,7 +132,7 @@ def test_the_worst_and_the_best_stand_on_sheets_of_their_own(
 
     dataset = make(write_photos, tmp_path, "mosaic:block=4")
     drawn: dict[str, list[str]] = {}
-    monkeypatch.setattr(evaluate, "SHEET_ROWS", 2)
+    monkeypatch.setattr(evaluate, "RANKED_ROWS", 2)
 
     def sheet(shown: list[Shown], header: str) -> np.ndarray:
         drawn[header] = [each.name for each in shown]
@@ -144,8 +144,19 @@ def test_the_worst_and_the_best_stand_on_sheets_of_their_own(
     count = f"{result.images} images of the split test, restored by m"
     assert drawn == {f"the worst of {count}": order[:2], f"the best of {count}": order[::-1][:2]}
     assert (tmp_path / "w.png").exists()
-    with pytest.raises(UsageError, match="--by delta_e: choose one of psnr, ssim, l1"):
+    with pytest.raises(UsageError, match="--by delta_e: choose one of psnr, ssim, l1, as this dataset takes no colour away"):
         evaluate_model(model, dataset, by="delta_e")
+    monkeypatch.setattr(evaluate, "RANKED_ROWS", 1000)
+    evaluate_model(model, dataset, worst=tmp_path / "w.png", best=tmp_path / "b.png", by="l1")
+    assert not set(drawn[f"the worst of {count}"]) & set(drawn[f"the best of {count}"])
+    assert len(drawn[f"the worst of {count}"]) == result.images // 2
+
+
+def test_captions_tell_what_a_colour_is_judged_by() -> None:
+    images = {"input": np.zeros((16, 16, 3), np.uint8), "restored": np.zeros((16, 16, 3), np.uint8)}
+    gray, colour = ({"psnr": 20.0, "ssim": 0.5}, {"psnr": 20.0, "ssim": 0.5, "delta_e": 8.25})
+    told = [_caption(Shown("a", images, {"restored": figures}), "restored", True) for figures in (gray, colour)]
+    assert told == ["20.00 dB · 0.500", "ΔE 8.2 · 20.00 dB"]
 
 
 def test_identity_is_the_distance_to_the_original_where_it_shows_a_face(tmp_path: Path) -> None:

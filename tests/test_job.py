@@ -158,6 +158,9 @@ def test_several_inputs_go_under_their_base_names(write_photos, model: Path, tmp
     assert outputs(tmp_path / "out") == {"faces/a.png", "faces-2/a.png", "faces.png", "faces-2.png"}
     assert [row.output for row in report.rows] == ["faces/a.png", "faces-2/a.png", "faces.png", "faces-2.png"]
     assert np.array_equal(image_io.read(tmp_path / "out" / "faces-2.png").rgb8, textured(3, 16, 16))
+    labels = ("faces", "faces-2", "faces.png", "faces-2.png")
+    assert report.settings["inputs"] == [f"{path} as {label}" for path, label in zip(inputs, labels, strict=True)]
+    assert restore_photos(model, inputs[1:3], tmp_path / "more", input_kind="crop").settings["inputs"] == ["faces", "faces.png"]
 
 
 def test_a_name_that_is_not_utf8_is_a_photo(model: Path, tmp_path: Path) -> None:
@@ -178,6 +181,11 @@ def test_one_file_may_be_written_to_one_file(write_photos, model: Path, tmp_path
     assert os.listdir(tmp_path / "restored") == ["b.webp"]
     assert image_io.sniff(out.read_bytes()[:64]) == "WEBP"
     restore_photos(model, [photo], out, input_kind="crop")  # what we wrote, we may write again
+    before = out.read_bytes()
+    other = write_photos({"other.png": 2}, "others", height=16, width=16) / "other.png"
+    with pytest.raises(OutputError, match=r"b\.webp exists and was restored from another photo: choose another name"):
+        restore_photos(model, [other], out, input_kind="crop")
+    assert out.read_bytes() == before
     with pytest.raises(UsageError, match="cannot carry the mark"):
         restore_photos(model, [photo], tmp_path / "b.gif", input_kind="crop")
     with pytest.raises(OutputError, match="was not written by photomend"):
@@ -286,6 +294,11 @@ def test_wishes_that_no_photo_could_fulfil(write_photos, demosaic: Path, tmp_pat
     ]:  # fmt: skip
         with pytest.raises(UsageError, match=line):
             restore_photos(demosaic, [photos], tmp_path / "out", wishes=wishes)
+    with pytest.raises(UsageError, match="--strength is for whole photos, and these are crops: leave it out"):
+        restore_photos(demosaic, [photos], tmp_path / "out", wishes=Wishes(strength=0.5), input_kind="crop")
+    colours = write_model(tmp_path / "colours.onnx", task="colorize")
+    with pytest.raises(UsageError, match="--largest chooses among regions, and this model gives colours to all of a photo"):
+        restore_photos(colours, [photos], tmp_path / "out", wishes=Wishes(largest=1))
     assert not (tmp_path / "out").exists()
 
 

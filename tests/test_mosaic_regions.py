@@ -69,6 +69,30 @@ def test_a_jpeg_does_not_hide_it(block: int) -> None:
     assert overlap(region, truth) > 0.6
 
 
+@pytest.mark.parametrize("block", [100, 132, 150, 256, 300])
+def test_blocks_larger_than_windows_know_are_no_part_of_theirs(block: int) -> None:
+    rgb = photo(0, 3000)
+    grid = Grid(block, 11, 17)
+    truth = box(rgb, 11 + block * 2, 17 + block * 2, 11 + block * 7, 17 + block * 7)
+    (region,) = find_regions(laid(rgb, truth, grid))
+    assert region.grid == grid
+    assert overlap(region, truth) > 0.9
+
+
+@pytest.mark.parametrize("apart", [2, 3])
+@pytest.mark.parametrize("number", [0, 5, 16])
+def test_two_mosaics_that_nearly_touch_are_two(number: int, apart: int) -> None:
+    """Those of one grid too, and what lies between them stays the photo's."""
+    rgb, grid = photo(number), Grid(14, 3, 5)
+    top, left, height, width = 3 + 14 * 10, 5 + 14 * 8, 14 * 12, 14 * 7
+    one = box(rgb, top, left, top + height, left + width)
+    other = box(rgb, top, left + width + 14 * apart, top + height, left + 2 * width + 14 * apart)
+    found = sorted(find_regions(laid(rgb, one | other, grid)), key=lambda region: region.box[1])
+    assert [region.grid for region in found] == [grid, grid]
+    assert overlap(found[0], one) > 0.9
+    assert overlap(found[1], other) > 0.9
+
+
 def test_two_mosaics_of_two_grids_in_one_photo() -> None:
     rgb = np.concatenate([photo(1, 480), photo(2, 480)], axis=1)
     left, right = box(rgb, 120, 130, 360, 350), box(rgb, 100, 620, 340, 840)

@@ -10,7 +10,7 @@ import pytest
 from dataset_tools import image_io, resources
 from dataset_tools.build import build_dataset
 from dataset_tools.crops import Square
-from dataset_tools.errors import DatasetError
+from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.manifest import read_rows
 from dataset_tools.mosaic_grid import Grid
 from dataset_tools.mosaic_regions import Region
@@ -92,5 +92,8 @@ def test_a_job_with_a_manifest_places_the_region_by_it(tmp_path: Path) -> None:
                         recipe=["mosaic:block=16"], crop={"kind": "faces", "margin": 0.25})  # fmt: skip
     report = restore_photos(model, [photos], tmp_path / "out", manifest=tmp_path / "ds")
     assert report.restored == 1
-    assert report.settings["manifest"] == "ds"
+    assert report.settings["manifest"] == "ds, which knows 1 of 1 photos"
     assert restore_photos(model, [photos], tmp_path / "out").earlier == 0  # placed otherwise, it is another result
+    (photos / "a.jpg").rename(photos / "b.jpg")
+    with pytest.raises(UsageError, match=r"knows none of these photos: .* such as 'a\.jpg', and here 'b\.jpg'"):
+        restore_photos(model, [photos], tmp_path / "out", manifest=tmp_path / "ds")

@@ -9,7 +9,7 @@ import pytest
 from dataset_tools import crops, image_io, resources
 from dataset_tools.mosaic_grid import Grid, between, cell_means, paint
 from dataset_tools.mosaic_regions import Region, find_regions
-from pipelines.regions import TooCoarse, masked_means, pasted, placed, seen_by_the_model, trained_blocks
+from pipelines.regions import UnknownBlocks, masked_means, pasted, placed, seen_by_the_model, trained_blocks
 from tests.test_mosaic_regions import box, ellipse, jpeg, laid, photo
 
 CARD: dict[str, Any] = {
@@ -44,7 +44,7 @@ def test_blocks_that_a_model_does_not_know_are_scaled_and_it_is_said() -> None:
     assert (spot.window.side, spot.size) == (480, 960)  # 8 pixels become 16
     assert spot.note == "scaled to blocks of 16 for the model"
     with pytest.raises(
-        TooCoarse, match=r"320 x 320 pixels with blocks of 8: at the 256 pixels of the model its blocks are 4.3, .* for 16"
+        UnknownBlocks, match=r"320 x 320 pixels with blocks of 8: at the 256 pixels of the model its blocks are 4.3, .* for 16"
     ):
         placed(fine, CARD, any_size=False)
     coarse = placed(region(Grid(64), 0, 0, 320, 320), CARD, any_size=False)
@@ -52,7 +52,7 @@ def test_blocks_that_a_model_does_not_know_are_scaled_and_it_is_said() -> None:
     assert coarse.note == "scaled to blocks of 16 for the model"
     anything = placed(fine, CARD | {"recipe": ["blur:sigma=2"]}, any_size=False)
     assert (anything.size, anything.note) == (256, "")
-    with pytest.raises(TooCoarse):
+    with pytest.raises(UnknownBlocks):
         placed(region(Grid(4), 0, 0, 2000, 2000), CARD, any_size=True)  # 12,000 pixels a side
 
 

@@ -144,12 +144,13 @@ def test_a_folder_is_ours_from_the_first_moment_on(tmp_path: Path) -> None:
 
 
 def test_a_file_is_ours_if_it_carries_the_mark(tmp_path: Path) -> None:
-    check_file(tmp_path / "new.png")
+    photo = tmp_path / "photo.jpg"
+    check_file(tmp_path / "new.png", photo)
     image_io.write(tmp_path / "ours.jpg", np.zeros((4, 4, 3), np.uint8), "JPEG", mark("m", "0"))
-    check_file(tmp_path / "ours.jpg")
+    check_file(tmp_path / "ours.jpg", photo)
     image_io.write(tmp_path / "theirs.jpg", np.zeros((4, 4, 3), np.uint8), "JPEG")
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "dangling.jpg").symlink_to("nowhere")
     for name in ("theirs.jpg", "folder.jpg", "dangling.jpg"):
         with pytest.raises(OutputError, match="exists and was not written by photomend"):
-            check_file(tmp_path / name)
+            check_file(tmp_path / name, photo)
