@@ -20,7 +20,9 @@ def alarms(rows: Sequence[Row], metric: str) -> list[tuple[str, str]]:
 
     Each name is told again only after WINDOWS rows of losses. `metric` is the one that the best model is chosen by.
     """
-    found = [alarm for alarm in (_discriminator_wins(rows), _collapse(rows), _overfits(rows, metric)) if alarm]
+    found = [
+        alarm for alarm in (_discriminator_wins(rows), _collapse(rows), _stands_still(rows), _overfits(rows, metric)) if alarm
+    ]
     recent = {row["name"] for row in _since(rows, WINDOWS) if row["kind"] == "alarm"}
     return [(name, text) for name, text in found if name not in recent]
 
@@ -57,6 +59,20 @@ def _collapse(rows: Sequence[Row]) -> tuple[str, str] | None:
     return "generator_collapses", (
         f"the restored images are nearly all alike (they differ {validations[-1]['diversity']:.0%} as much as the originals): "
         "the generator has collapsed; start a new run with another --seed, or with --from and the model.onnx of this one"
+    )
+
+
+def _stands_still(rows: Sequence[Row]) -> tuple[str, str] | None:
+    """Two validations that differ in no figure: the layers before the last one give nothing any more."""
+    validations = _of(rows, "validation")[-2:]
+    if len(validations) < 2 or not validations[0]["step"] < validations[1]["step"]:
+        return None
+    before, now = (row["figures"].get("raw", row["figures"]["restored"]) for row in validations)
+    if before != now:
+        return None
+    return "generator_stands_still", (
+        f"the restored images are those of step {validations[0]['step']} exactly: the generator no longer learns; start "
+        "a new run with another --seed"
     )
 
 

@@ -70,6 +70,7 @@ class Spec:
     alone: int = 0  # first steps in which G trains without D
     warmup: int = 0  # steps in which the learning rate grows from 0
     hold: int = 0  # steps at the highest learning rate, after which it falls as 1 / sqrt(step); 0 is for ever
+    clip: float = 0.0  # each network's gradient is made no longer than this, over all of its weights; 0: as long as it is
     ema: float = 0.0  # decay of the moving average of G's weights, which is then what restores; 0 is none
     recalibrate: int = 0  # training batches from which BatchNorm's statistics are taken anew before restoring; 0: as they moved
     fresh: bool = False  # degrade B anew each time, where the recipe allows it
@@ -174,7 +175,7 @@ _MEND = Spec(
     name="mend", size=256, batch=8, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
     generator=GeneratorSpec("residual", (64, 128, 256, 384), blocks=(1, 1, 1, 2), stem=4),
     discriminator=DiscriminatorSpec("plain", (16, 32, 64, 128)),
-    adversarial_weight=0.1, ssim_weight=5.0, alone=1000, warmup=20, hold=1000, ema=0.999, fresh=True,
+    adversarial_weight=0.1, ssim_weight=5.0, alone=1000, warmup=20, hold=1000, clip=1.0, ema=0.999, fresh=True,
 )  # fmt: skip
 
 PRESETS: dict[str, Spec] = {spec.name: spec for spec in (_MEND, _ARTICLE, _PAPER, _TINY)}

@@ -107,6 +107,8 @@ def _apply_everywhere(strategy: Any, gradients: Sequence[Any], model: Any, name:
     """`optimizer.apply`, for gradients that are the replicas' mean already: it would add them up once more."""
     network, optimizer = model.trained(name)
     rate = optimizer.learning_rate
+    if model.spec.clip:
+        gradients, _ = tf.clip_by_global_norm(gradients, model.spec.clip)
     for gradient, variable in zip(gradients, network.trainable_variables, strict=True):
         strategy.extended.update(
             variable.value, lambda weight, each: optimizer.update_step(each, weight, rate), args=(gradient,), group=False

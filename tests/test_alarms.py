@@ -30,7 +30,7 @@ def losses(step: int, d: float = 0.25, l1: float = 0.1) -> dict[str, Any]:
 
 
 def validation(step: int, psnr: float, diversity: float = 0.9) -> dict[str, Any]:
-    figures = {"restored": {"psnr": psnr, "delta_e": psnr}, "input": {"psnr": 10.0, "delta_e": 10.0}}
+    figures = {"restored": {"psnr": psnr, "delta_e": psnr, "l1": 1 / (step + 1)}, "input": {"psnr": 10.0, "delta_e": 10.0}}
     return {"kind": "validation", "step": step, "figures": figures, "diversity": diversity}
 
 
@@ -49,6 +49,18 @@ def test_a_healthy_run_raises_none() -> None:
     rows = healthy()
     for length in range(len(rows) + 1):
         assert alarms(rows[:length], "psnr") == []
+
+
+def test_a_generator_that_stands_still() -> None:
+    text = "the restored images are those of step 50 exactly: the generator no longer learns; start a new run with another --seed"
+    rows = [validation(50, 22.0), losses(100), validation(100, 22.0)]
+    assert alarms(rows, "psnr") == []  # one figure moved
+    rows[2]["figures"] = {name: dict(figures) for name, figures in rows[0]["figures"].items()}
+    assert alarms(rows, "psnr") == [("generator_stands_still", text)]
+    assert alarms([rows[0], validation(50, 22.0)], "psnr") == []  # that of a run's end, once more
+    for row, raw in ((rows[0], 21.0), (rows[2], 21.5)):  # the moving average may stand still at first
+        row["figures"]["raw"] = {"psnr": raw, "delta_e": raw}
+    assert alarms(rows, "psnr") == []
 
 
 def test_a_discriminator_that_has_won() -> None:

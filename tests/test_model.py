@@ -270,6 +270,21 @@ def test_the_learning_rate_by_the_number_of_updates() -> None:
     assert [float(WarmUp(0.8, 0, 10)(step)) for step in (0, 9, 39)] == pytest.approx([0.8, 0.8, 0.4])
 
 
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("clip", [0.0, 0.01, 1e6])
+def test_a_gradient_is_made_no_longer_than_the_clip(clip: float) -> None:
+    """Told is its length before; Adam's first momentum is (1 - beta1) of what is left of it."""
+    spec = replace(SMALL["article"], clip=clip)
+    model = pix2pix(spec)
+    losses = model.train_on_batch(*batch(spec))
+    for name in ("g", "d"):
+        optimizer = model.trained(name)[1]
+        momenta = [np.asarray(each, np.float64) for each in optimizer._momentums]
+        length = np.sqrt(sum((each**2).sum() for each in momenta)) / (1 - spec.beta1)
+        assert losses[f"{name}_gradient"] > 0.1
+        assert length == pytest.approx(min(losses[f"{name}_gradient"], clip or np.inf), rel=1e-3)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_each_network_warms_up_by_its_own_updates() -> None:
