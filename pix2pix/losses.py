@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pix2pix.backend import keras, ops
+from pix2pix.pixels import LUMA
 from pix2pix.spec import Spec
 
 BLOCK = 8  # pixels a side, of the windows of `dissimilarity`
@@ -67,10 +68,13 @@ def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, pr
 
     d_loss = (d_real + d_fake) / 2 is what D minimises; g_loss = adversarial_weight * g_adversarial + l1_weight * g_l1
     (+ ssim_weight * g_ssim) is what G minimises; g_l1 = mean |fake - b| on [-1, 1] (Isola et al. 2017), g_ssim = `dissimilarity`.
-    D sees A and an image; where there is a prior, it takes A's place. In the play "generator" D is not asked, and g_loss is
+    D sees A and an image; where there is a prior, it takes A's place. A generator of colours alone is held against B of its own
+    luminance: that of A, which may have faded, is none of its business. In the play "generator" D is not asked, and g_loss is
     without it; in the play "discriminator" G runs as it restores.
     """
     fake = generator(seen(a, prior), training=play != "discriminator")
+    if spec.generator.starts_from == "luminance":
+        b = with_luminance(b, fake)
     losses: dict[str, Any] = {}
     if play != "generator":
         condition = a if prior is None else prior
@@ -80,6 +84,11 @@ def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, pr
         losses["d_loss"] = 0.5 * (losses["d_real"] + losses["d_fake"])
         losses["g_adversarial"] = adversarial(spec, logits, True)
     return {**losses, **generator_losses(spec, losses.get("g_adversarial"), fake, b)}
+
+
+def with_luminance(b: Any, image: Any) -> Any:
+    """`b`, (N, H, W, 3) float32, made lighter or darker so that its Y of BT.601 is that of `image`."""
+    return b + ops.stop_gradient(ops.sum((image - b) * ops.convert_to_tensor(LUMA), axis=-1, keepdims=True))
 
 
 def generator_losses(spec: Spec, fooled: Any, fake: Any, b: Any) -> dict[str, Any]:

@@ -38,12 +38,18 @@ def pair_size(data: Dataset) -> int:
     return int(height)
 
 
+TONES = {"grayscale", "sepia", "fade", "noise", "poisson", "grain", "jpeg"}  # what a photo in gray may have on it
+
+
 def task_of(data: Dataset) -> str:
-    """What a model of this dataset does: mosaic | colorize | other."""
-    steps = (data.info or {}).get("recipe", {}).get("degrade", [])
-    if any(step.startswith("mosaic") for step in steps):
+    """What a model of this dataset does: mosaic | colorize | other.
+
+    colorize: the colours are gone, and nothing but tone and noise has changed beside, so that the luminance can stay as it is.
+    """
+    names = {step.partition(":")[0] for step in (data.info or {}).get("recipe", {}).get("degrade", [])}
+    if "mosaic" in names:
         return "mosaic"
-    return "colorize" if [step.partition(":")[0] for step in steps] == ["grayscale"] else "other"
+    return "colorize" if "grayscale" in names <= TONES else "other"
 
 
 def recipe_anew(data: Dataset) -> list[degradations.Step]:

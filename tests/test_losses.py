@@ -149,6 +149,17 @@ def test_a_prior_goes_with_a_into_g_and_stands_for_a_in_d() -> None:
     assert all(np.array_equal(condition, PRIOR) for condition, _ in discriminator.given)
 
 
+def test_a_generator_of_colours_is_not_judged_by_luminance() -> None:
+    spec = PRESETS["tiny"].for_task("colorize")
+    found, _, discriminator = losses_of(spec)
+    luma = np.array([0.299, 0.587, 0.114])
+    lit = B + ((FAKE - B) @ luma)[..., None]  # B, as light as what was made
+    assert np.allclose(lit @ luma, FAKE @ luma, atol=1e-6)
+    assert found["g_l1"] == pytest.approx(np.abs(FAKE - lit).mean(), rel=1e-5)
+    assert np.allclose(discriminator.given[0][1], lit, atol=1e-6)
+    assert losses_of(PRESETS["tiny"])[0]["g_l1"] == pytest.approx(np.abs(FAKE - B).mean(), rel=1e-5)
+
+
 def test_bce_stays_finite_for_any_logit() -> None:
     far = np.array([[-1e4, 1e4]], np.float32)
     assert float(adversarial(spec_with("bce"), far, True)) == pytest.approx(5e3)

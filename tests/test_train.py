@@ -11,6 +11,7 @@ import sys
 import types
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -31,7 +32,7 @@ from pix2pix.model_file import read_card
 from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS
 from pix2pix.stopper import Stopper
-from pix2pix.task import recipe_anew
+from pix2pix.task import recipe_anew, task_of
 from pix2pix.train import _check_finite, play_at, train_model
 from pix2pix.validation import Validation
 from pix2pix.watch import Watch
@@ -596,6 +597,15 @@ def test_each_step_plays_with_the_right_networks(dataset: Path, tmp_path: Path, 
     assert plays == ["discriminator"] * 3 + ["generator"] * 2 + ["both"] * 2
     losses = [set(row["losses"]) for row in log(tmp_path / "run") if row["kind"] == "losses"]
     assert losses == [LOSSES, LOSSES]  # the means of those steps that have them
+
+
+def test_the_task_is_what_the_recipe_takes_away() -> None:
+    def task(*steps: str) -> str:
+        return task_of(SimpleNamespace(info={"recipe": {"degrade": list(steps)}}))  # type: ignore[arg-type]
+
+    assert task("grayscale") == task("grayscale:standard=bt709", "fade:p=0.5", "grain", "jpeg:quality=60") == "colorize"
+    assert task("mosaic:block=8", "grayscale") == task("mosaic:block=8", "jpeg:quality=60") == "mosaic"
+    assert task("grayscale", "scratches") == task("sepia") == task("blur") == task() == "other"
 
 
 @pytest.mark.slow
