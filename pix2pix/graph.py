@@ -15,6 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from pix2pix import half
+
 Kernel = NDArray[np.float32]  # (out, in, height, width)
 
 DECODERS = ("subpixel", "transposed")
@@ -35,6 +37,7 @@ def rewritten(data: bytes, decoder: str) -> bytes:
     if decoder not in DECODERS:
         raise ValueError(f"decoder must be one of {', '.join(DECODERS)}. Received: {decoder}")
     model = onnx.load_model_from_string(data)
+    half.widen(model)
     nodes, made = model.graph.node, {output: node for node in model.graph.node for output in node.output}
     weights = {each.name: each for each in model.graph.initializer}
     readers = [name for node in nodes for name in node.input]

@@ -31,8 +31,8 @@ INPUT, PRIOR, OUTPUT = "image", "prior", "restored"
 OPSET, IR_VERSION = 17, 8  # old enough for the engines in use
 
 OPERATORS = frozenset((  # all that a graph of ours may hold: no loops, no branches, nothing that makes tensors of any size
-    "Add", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace", "Identity", "LeakyRelu",
-    "Mul", "Neg", "Relu", "Resize", "Sigmoid", "SpaceToDepth", "Sum", "Tanh", "Transpose",
+    "Add", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace", "Identity",
+    "LeakyRelu", "Mul", "Neg", "Relu", "Resize", "Sigmoid", "SpaceToDepth", "Sum", "Tanh", "Transpose",
 ))  # fmt: skip
 MOST_VALUES = 1024  # of a tensor in the graph, for each pixel of the image
 
