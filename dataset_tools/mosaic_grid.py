@@ -60,10 +60,12 @@ def prior(rgb: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     return between(cell_means(rgb, grid), grid, (rgb.shape[0], rgb.shape[1]))
 
 
-def between(means: NDArray[np.uint8], grid: Grid, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def between(
+    means: NDArray[np.uint8], grid: Grid, shape: tuple[int, int], interpolation: int = cv2.INTER_CUBIC
+) -> NDArray[np.uint8]:
     """As `prior`, from the means: uint8 (rows, cols, 3) as from `cell_means` gives uint8 (*shape, 3); shape is (H, W)."""
     rows, cols = means.shape[:2]
-    smooth: NDArray[np.uint8] = cv2.resize(means, (cols * grid.block, rows * grid.block), interpolation=cv2.INTER_CUBIC)
+    smooth: NDArray[np.uint8] = cv2.resize(means, (cols * grid.block, rows * grid.block), interpolation=interpolation)
     top, left = -grid.phase_y % grid.block, -grid.phase_x % grid.block  # how much of the first cell is cut away
     return np.ascontiguousarray(smooth[top : top + shape[0], left : left + shape[1]])
 

@@ -9,14 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from dataset_tools import files, image_io
+from dataset_tools import files, image_io, priors
 from dataset_tools.errors import DatasetError, PhotoError, UsageError
 from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import Dataset, PairRow, open_dataset
 from dataset_tools.metrics import METRICS
 from dataset_tools.pairs import split as split_pair
 from pipelines.engines import Engine, open_engine
-from pipelines.figures import RANKED_ROWS, SHEET_ROWS, comparison_sheet, counted, csv_text, evenly, figures_table, flatten, means
+from pipelines.figures import (
+    KNOWN,
+    RANKED_ROWS,
+    SHEET_ROWS,
+    Intervals,
+    comparison_sheet,
+    counted,
+    csv_text,
+    evenly,
+    figures_table,
+    flatten,
+    intervals,
+    intervals_lines,
+    means,
+)
 from pipelines.identity import OTHER_PERSON, Identity
 from pipelines.restore import (
     BATCH,
@@ -43,11 +57,14 @@ class Evaluation:
     identity: dict[str, float] = field(default_factory=dict)  # {"restored" | a baseline: mean distance}, where it was asked for
     faces: int = 0  # images in whose original a face was found, so that it could be measured
     notes: tuple[str, ...] = ()  # what a person should know
+    beside: Mapping[str, Intervals] = field(default_factory=dict)  # of each baseline: how far "restored" is from it
 
     def table(self) -> str:
         """The means as lines for a terminal: the model, then the baselines, a column for each metric."""
         told = f"{counted(self.images, 'image')} of the split {self.split} of {self.dataset}, restored by {self.model}"
         lines = [told, *figures_table(self.figures)]
+        if self.beside:
+            lines += ["in pairs, with 95 % intervals over the images:", *(f"  {line}" for line in intervals_lines(self.beside))]
         if self.identity:
             distances = ", ".join(f"{name} {value:.3f}" for name, value in self.identity.items())
             lines.append(f"identity distance ({self.faces} faces; {OTHER_PERSON} and more is another person): {distances}")
@@ -56,6 +73,7 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """What --json prints."""
         told = {"model": self.model, "split": self.split, "images": self.images, "figures": self.figures}
+        told |= {"beside": dict(self.beside)} if self.beside else {}
         return told | ({"identity": self.identity, "faces": self.faces} if self.faces else {})
 
 
@@ -129,7 +147,18 @@ def evaluate_model(
     notes = _other_task(runner.card["recipe"], (opened.info or {}).get("recipe", {}).get("degrade", []))
     order = [name for name in means(measured) if name != "original"]
     away = {name: float(np.mean([row[name] for row in distances])) for name in order if distances}
-    return Evaluation(runner.name, str(dataset), split, len(pairs), means(measured), tuple(rows), away, len(distances), notes)
+    return Evaluation(
+        runner.name,
+        str(dataset),
+        split,
+        len(pairs),
+        means(measured),
+        tuple(rows),
+        away,
+        len(distances),
+        notes,
+        intervals(measured),
+    )
 
 
 def check_outputs(dataset: Path, given: Mapping[str, Path | None]) -> None:
@@ -196,9 +225,14 @@ def split_pairs(dataset: Dataset, split: str) -> list[PairRow]:
 
 def _restore(engine: Engine, pairs: Sequence[PairRow], direction: str) -> Iterator[tuple[PairRow, dict[str, Rgb]]]:
     halves = [read_halves(pair, engine.size, direction) for pair in pairs]
-    restored = engine.restore(np.stack([a for a, _ in halves]))  # (N, S, S, 3) uint8
-    for pair, (a, b), image in zip(pairs, halves, restored, strict=True):
-        yield pair, pair_images(a, b, image, pair.degradations)
+    inputs = np.stack([a for a, _ in halves])  # (N, S, S, 3) uint8
+    restored = engine.restore(inputs)
+    told = engine.card["prior"] and all(priors.has_mosaic(pair.degradations) for pair in pairs)
+    known = np.stack([priors.recorded(a, pair.degradations) for pair, a in zip(pairs, inputs, strict=True)]) if told else None
+    better = engine.restore(inputs, known) if told else [None] * len(pairs)
+    for pair, (a, b), image, with_grid in zip(pairs, halves, restored, better, strict=True):
+        images = pair_images(a, b, image, pair.degradations, more=("lanczos",))
+        yield pair, images if with_grid is None else {**images, KNOWN: with_grid}
 
 
 def read_halves(pair: PairRow, size: int, direction: str) -> tuple[Rgb, Rgb]:

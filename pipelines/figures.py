@@ -14,13 +14,16 @@ from dataset_tools.metrics import BASELINES, METRICS
 from pipelines.mark import STATEMENT
 from pipelines.restore import Figures, Rgb, Shown
 
+KNOWN = "grid known"  # a mosaic restored with its grid told; "restored" is what its pixels tell
+Intervals = dict[str, dict[str, float]]  # {metric: {"mean" | "low" | "high": value}}
+
 SHEET_ROWS = 24  # at most
 RANKED_ROWS = 12  # of a sheet of the best, or of the worst
 
 
 def means(measured: Sequence[Figures]) -> Figures:
     """The mean of every figure that all images have: "restored" first, then the baselines, the strongest first."""
-    names = ["restored", *reversed(BASELINES), "original"]
+    names = ["restored", KNOWN, *reversed(BASELINES), "original"]
     result: Figures = {}
     for name in names:
         rows = [figures[name] for figures in measured if name in figures]
@@ -28,6 +31,35 @@ def means(measured: Sequence[Figures]) -> Figures:
             known = [metric for metric in METRICS if all(metric in row for row in rows)]
             result[name] = {metric: float(np.mean([row[metric] for row in rows])) for metric in known}
     return result
+
+
+def intervals(measured: Sequence[Figures]) -> dict[str, Intervals]:
+    """How far "restored" is from each of the others, in pairs: {name: {metric: {"mean", "low", "high"}}}.
+
+    low and high: the mean -+ 1.96 standard errors over the images, 95 in 100 if they stand for those that are to come; only of
+    metrics that rank, and of what all images have.
+    """
+    told: dict[str, Intervals] = {}
+    for name in means(measured):
+        if name in ("restored", KNOWN, "original") or len(measured) < 2:
+            continue
+        told[name] = {}
+        for metric in (each for each in measured[0]["restored"] if METRICS[each].better != "none"):
+            away = np.array([row["restored"][metric] - row[name][metric] for row in measured])
+            mean, reach = float(away.mean()), 1.96 * float(away.std(ddof=1)) / len(away) ** 0.5
+            told[name][metric] = {"mean": mean, "low": mean - reach, "high": mean + reach}
+    return told
+
+
+def intervals_lines(told: Mapping[str, Intervals]) -> list[str]:
+    """`intervals` as lines for a terminal."""
+    return [
+        f"beside {name}: " + ", ".join(
+            f"{METRICS[metric].title} {each['mean']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})"
+            for metric, each in row.items()
+        )
+        for name, row in told.items()
+    ]  # fmt: skip
 
 
 def figures_table(figures: Figures) -> list[str]:
@@ -51,7 +83,7 @@ def metric_title(name: str) -> str:
 
 def flatten(figures: Figures | None) -> dict[str, float]:
     """{"restored": {"psnr": 22.1}} -> {"restored_psnr": 22.1}, the columns of a CSV."""
-    return {f"{name}_{metric}": value for name, row in (figures or {}).items() for metric, value in row.items()}
+    return {f"{name.replace(' ', '_')}_{metric}": value for name, row in (figures or {}).items() for metric, value in row.items()}
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from dataset_tools import sheets
 from dataset_tools.archive import encode_name
-from dataset_tools.errors import DatasetError, OutputError, PhotoError, PhotomendError
 from dataset_tools.metrics import METRICS, baselines, measure
 
 Rgb = NDArray[np.uint8]
@@ -139,9 +138,12 @@ def metric_names(drawn: Iterable[Drawn], names: Sequence[str] = DEFAULT_METRICS)
     return tuple(dict.fromkeys([*names, *(COLOUR_METRICS if colour else ())]))
 
 
-def pair_images(a: Rgb, b: Rgb, restored: Rgb, drawn: Drawn) -> dict[str, Rgb]:
-    """What there is to compare of one pair, each uint8 (H, W, 3): the baselines ("input" first), "restored", "original"."""
-    return {**baselines(a, drawn), "restored": restored, "original": b}
+def pair_images(a: Rgb, b: Rgb, restored: Rgb, drawn: Drawn, more: Sequence[str] = ()) -> dict[str, Rgb]:
+    """What there is to compare of one pair, each uint8 (H, W, 3): the baselines ("input" first), "restored", "original".
+
+    more: baselines that are not of every table.
+    """
+    return {**baselines(a, drawn, more), "restored": restored, "original": b}
 
 
 def measure_pair(images: Mapping[str, Rgb], names: Sequence[str]) -> Figures:
@@ -151,14 +153,6 @@ def measure_pair(images: Mapping[str, Rgb], names: Sequence[str]) -> Figures:
         name: measure(rgb, images["original"], describing if name == "original" else names) for name, rgb in images.items()
     }
     return {name: row for name, row in figures.items() if row}
-
-
-def failed(item: Item, error: PhotomendError) -> Row:
-    """The row of a photo that could not be restored."""
-    reasons = {DatasetError: "not_a_pair", OutputError: "not_written"}
-    reason = error.reason if isinstance(error, PhotoError) else reasons.get(type(error), "failed")
-    message = str(error).replace(str(item.path), item.source)  # where the photos lie is nobody's business who reads the report
-    return Row(item.source, None, "failed", reason, message if item.source in message else f"{item.source}: {message}")
 
 
 def in_words(path: Path) -> str:

@@ -15,12 +15,12 @@ from dataset_tools.manifest import open_dataset
 from dataset_tools.metrics import BASELINES, baselines
 from pipelines.engines import Engine, open_engine
 from pipelines.evaluate import read_halves, split_pairs
-from pipelines.figures import evenly, figures_table, metric_title
+from pipelines.figures import KNOWN, evenly, figures_table, metric_title
 from pipelines.plot import Panel, Series, line_plot
 from pipelines.restore import BATCH, Figures, Rgb, measure_pair
 
 MOST = 100  # images of the split, evenly taken
-KNOWN, ESTIMATED = "restored", "grid estimated"  # of a model that starts from a prior the first knows its grid
+RESTORED = "restored"  # of a model that starts from a prior: with the grid that the pixels tell
 METRICS = ("psnr", "ssim", "l1")
 
 
@@ -47,13 +47,13 @@ class Sweep:
                 "figures": list(self.figures)}  # fmt: skip
 
     def plot(self) -> Rgb:
-        """Quality against the value, the baselines gray, what does not know the grid dashed: uint8 (height, width, 3) sRGB."""
+        """Quality against the value, the baselines gray, what knows the grid dashed: uint8 (height, width, 3) sRGB."""
         names = [name for name in self.figures[0] if name != "original"]
         panels = []
         for metric in ("psnr", "ssim"):
             series = [
                 Series(name, [(value, figures[name][metric]) for value, figures in zip(self.values, self.figures, strict=True)],
-                       dashed=name != KNOWN, like=KNOWN if name == ESTIMATED else "") for name in names
+                       dashed=name != RESTORED, like=RESTORED if name == KNOWN else "") for name in names
             ]  # fmt: skip
             panels.append(Panel(series, self.option, metric_title(metric), x_ticks=self.values))
         header = f"{self.model} on {self.images} images, degraded anew"
@@ -119,9 +119,9 @@ def _measured(engine: Engine, originals: Sequence[Rgb], step: Step, first: int) 
     batch = np.stack(inputs)
     if engine.card["prior"] and all(map(priors.has_mosaic, drawn)):
         known = np.stack([priors.recorded(a, each) for a, each in zip(inputs, drawn, strict=True)])
-        restored = {KNOWN: engine.restore(batch, known), ESTIMATED: engine.restore(batch)}
+        restored = {RESTORED: engine.restore(batch), KNOWN: engine.restore(batch, known)}
     else:
-        restored = {KNOWN: engine.restore(batch)}
+        restored = {RESTORED: engine.restore(batch)}
     rows = []
     for index, (a, b, each) in enumerate(zip(inputs, originals, drawn, strict=True)):
         images = {**baselines(a, each), **{name: made[index] for name, made in restored.items()}, "original": b}
@@ -131,5 +131,5 @@ def _measured(engine: Engine, originals: Sequence[Rgb], step: Step, first: int) 
 
 def _means(measured: Sequence[Figures]) -> Figures:
     """Of what all images have: the model first, then the baselines, the strongest first."""
-    names = [name for name in (KNOWN, ESTIMATED, *reversed(BASELINES)) if all(name in row for row in measured)]
+    names = [name for name in (RESTORED, KNOWN, *reversed(BASELINES)) if all(name in row for row in measured)]
     return {name: {metric: float(np.mean([row[name][metric] for row in measured])) for metric in METRICS} for name in names}

@@ -12,7 +12,7 @@ import pytest
 from dataset_tools import build, image_io, manifest, metrics, pairs, resources, staging
 from dataset_tools.errors import DatasetError, ModelFileError, UsageError
 from pipelines import evaluate_model
-from pipelines.figures import _caption, csv_text, evenly, figures_table, flatten, means
+from pipelines.figures import KNOWN, _caption, csv_text, evenly, figures_table, flatten, intervals, intervals_lines, means
 from pipelines.restore import Shown
 from tests.conftest import textured
 from tests.test_pipelines_engines import write_model
@@ -40,10 +40,10 @@ def test_every_pair_is_measured_beside_every_baseline(write_photos, model: Path,
     expected = {}
     for row in rows:
         a, b = pairs.split(image_io.read(row.path).rgb8)
-        images = {"restored": 255 - a, **metrics.baselines(a, row.degradations)}
+        images = {"restored": 255 - a, **metrics.baselines(a, row.degradations, ("lanczos",))}
         expected[f"test/{row.path.name}"] = {name: metrics.measure(image, b) for name, image in images.items()}
     assert result.images == len(rows) == seen[-1][0] == seen[-1][1]
-    assert list(result.figures) == ["restored", "bicubic", "input"]
+    assert list(result.figures) == ["restored", "lanczos", "bicubic", "input"]
     for name, figures in result.figures.items():
         for metric, value in figures.items():
             assert value == pytest.approx(np.mean([each[name][metric] for each in expected.values()]))
@@ -64,7 +64,31 @@ def test_colour_is_measured_where_colour_was_taken_away(write_photos, tmp_path: 
     assert result.figures["restored"]["colourfulness"] == 0 < result.figures["original"]["colourfulness"]
     assert list(result.figures["original"]) == ["colourfulness"]
     assert result.figures["restored"]["delta_e"] > 5
-    assert len({len(line) for line in result.table().splitlines()[1:]}) == 1
+    assert len({len(line) for line in result.table().splitlines()[1:5]}) == 1
+
+
+def test_how_far_it_is_from_the_baselines_is_told_in_pairs_with_intervals() -> None:
+    away = np.array([1.0, 2.0, 4.0, 5.0])
+    measured = [{"restored": {"psnr": 20 + each, "colourfulness": 3.0}, "input": {"psnr": 20.0, "colourfulness": 0.0}, KNOWN: {},
+                 "original": {}} for each in away]  # fmt: skip
+    reach = 1.96 * away.std(ddof=1) / 2
+    told = intervals(measured)
+    assert told == {"input": {"psnr": {"mean": 3.0, "low": pytest.approx(3 - reach), "high": pytest.approx(3 + reach)}}}
+    assert intervals_lines(told) == ["beside input: PSNR +3.000 (+1.211 to +4.789)"]
+    assert intervals(measured[:1]) == {}
+
+
+def test_a_model_with_a_prior_is_told_the_grid_too(write_photos, tmp_path: Path) -> None:
+    """One that gives its prior back is the bicubic baseline then."""
+    dataset = make(write_photos, tmp_path, "mosaic:block=4,phase=random")
+    model = write_model(tmp_path / "p.onnx", inputs=("image", "prior"), prior="mosaic", task="mosaic")
+    table = tmp_path / "figures.csv"
+    result = evaluate_model(model, dataset, csv=table)
+    assert list(result.figures) == ["restored", "grid known", "lanczos", "bicubic", "input"]
+    assert result.figures["grid known"] == pytest.approx(result.figures["bicubic"])
+    assert "grid_known_psnr" in table.read_text().splitlines()[0]
+    assert set(result.summary()["beside"]) == {"lanczos", "bicubic", "input"}
+    assert "in pairs, with 95 % intervals over the images:" in result.table()
 
 
 def test_the_table_is_made_for_a_terminal() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from dataset_tools import degradations, image_io, metrics, mosaic_grid, resources
 from dataset_tools.mosaic_grid import Grid, prior, prior_through
-from dataset_tools.priors import estimated, has_mosaic, recorded
+from dataset_tools.priors import estimated, has_mosaic, recorded, sharpened
 from dataset_tools.zoo.mosaic import cover, region_weights
 
 SIDE = 256
@@ -59,6 +59,23 @@ def test_recorded_of_a_mosaic_on_the_photo(photos: list[np.ndarray]) -> None:
     assert np.array_equal(recorded(photos[0], [step]), expected)
     assert np.array_equal(metrics.baselines(photos[0], [step])["bicubic"], expected)
     assert not np.array_equal(expected, photos[0])
+
+
+def test_sharpened_is_lanczos_and_an_unsharp_mask(photos: list[np.ndarray]) -> None:
+    rgb = photos[0]
+    for step in (record(12, 5, 7), record(16, **ELLIPSE)):
+        a, grid = degradations.apply(rgb, [step]), Grid(step["block"], step["phase_y"], step["phase_x"])
+        means = mosaic_grid.cell_means(a, grid)
+        rows, columns = means.shape[:2]
+        smooth = cv2.resize(means, (columns * grid.block, rows * grid.block), interpolation=cv2.INTER_LANCZOS4)
+        top, left = -grid.phase_y % grid.block, -grid.phase_x % grid.block
+        smooth = smooth[top : top + SIDE, left : left + SIDE].astype(float)
+        wanted = 1.5 * smooth - 0.5 * cv2.GaussianBlur(smooth, (0, 0), grid.block / 2)
+        found = sharpened(a, [step])
+        inside = (region_weights(step, (SIDE, SIDE)) if "region" in step else np.full((SIDE, SIDE), 255)) == 255
+        assert np.abs(found - wanted.clip(0, 255))[inside].max() <= 2
+        assert np.array_equal(found, metrics.baselines(a, [step], ["lanczos"])["lanczos"])
+        assert "lanczos" not in metrics.baselines(a, [step])
 
 
 def test_what_records_no_mosaic() -> None:

@@ -41,8 +41,8 @@ def test_the_prior_is_known_or_estimated(classic: Path, tmp_path: Path) -> None:
     found = sweep_model(model, classic, "mosaic:block=4,8")
     assert (found.images, found.values) == (3, (4, 8))
     for figures in found.figures:
-        assert list(figures) == ["restored", "grid estimated", "bicubic", "input"]
-        assert figures["restored"] == pytest.approx(figures["bicubic"])
+        assert list(figures) == ["restored", "grid known", "bicubic", "input"]
+        assert figures["grid known"] == pytest.approx(figures["bicubic"])
     assert found.figures[0]["input"]["psnr"] > found.figures[1]["input"]["psnr"]
     assert found.plot().shape[2] == 3
 
