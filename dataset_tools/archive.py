@@ -171,11 +171,11 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def group_rule(text: str | None, prefix: str = "") -> Callable[[str], str | None]:
+def group_rule(text: str | None, prefix: str = "", option: str = "--group-by") -> Callable[[str], str | None]:
     """The rule of --group-by: a function from a source's name to the key of its group, None where it has none.
 
     "folder" groups by the photo's parent folder; anything else is a regular expression searched in the name, whose
-    groups (or whole match, where it has none) are the key. `prefix` of a name is not looked at.
+    groups (or whole match, where it has none) are the key. `prefix` of a name is not looked at; `option` is what errors name.
 
     Raises:
         UsageError: empty, or not a regular expression.
@@ -183,13 +183,13 @@ def group_rule(text: str | None, prefix: str = "") -> Callable[[str], str | None
     if text is None:
         return lambda name: None
     if not text:
-        raise UsageError("--group-by is empty: give 'folder' or a regular expression, or leave the option away")
+        raise UsageError(f"{option} is empty: give 'folder' or a regular expression, or leave the option away")
     if text == "folder":
         return lambda name: name.removeprefix(prefix).rpartition("/")[0]
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UsageError(f"--group-by {text!r} is neither 'folder' nor a regular expression ({error})") from error
+        raise UsageError(f"{option} {text!r} is neither 'folder' nor a regular expression ({error})") from error
 
     def key(name: str) -> str | None:
         found = pattern.search(name.removeprefix(prefix))

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from dataset_tools import files, image_io, priors
+from dataset_tools.archive import group_rule
 from dataset_tools.errors import DatasetError, PhotoError, UsageError
 from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import Dataset, PairRow, open_dataset
 from dataset_tools.metrics import METRICS
 from dataset_tools.pairs import split as split_pair
+from pipelines.detected import Detected
 from pipelines.engines import Engine, open_engine
+from pipelines.evaluation import Evaluation, Group, Judged
 from pipelines.figures import (
     KNOWN,
     RANKED_ROWS,
     SHEET_ROWS,
-    Intervals,
     comparison_sheet,
-    counted,
     csv_text,
     evenly,
-    figures_table,
     flatten,
     intervals,
-    intervals_lines,
     means,
 )
-from pipelines.identity import OTHER_PERSON, Identity
+from pipelines.identity import Identity
 from pipelines.restore import (
     BATCH,
     DEFAULT_METRICS,
@@ -44,43 +43,24 @@ from pipelines.restore import (
 )
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Figures of a model on one split. `rows` are those of the CSV; `figures` their means."""
+class Judge(Protocol):
+    """What looks at the faces of an image."""
 
-    model: str
-    dataset: str
-    split: str
-    images: int
-    figures: Figures  # {"restored" | a baseline: {metric: mean}}
-    rows: tuple[dict[str, Any], ...]
-    identity: dict[str, float] = field(default_factory=dict)  # {"restored" | a baseline: mean distance}, where it was asked for
-    faces: int = 0  # images in whose original a face was found, so that it could be measured
-    notes: tuple[str, ...] = ()  # what a person should know
-    beside: Mapping[str, Intervals] = field(default_factory=dict)  # of each baseline: how far "restored" is from it
+    name: str  # of its columns
+    title: str
 
-    def table(self) -> str:
-        """The means as lines for a terminal: the model, then the baselines, a column for each metric."""
-        told = f"{counted(self.images, 'image')} of the split {self.split} of {self.dataset}, restored by {self.model}"
-        lines = [told, *figures_table(self.figures)]
-        if self.beside:
-            lines += ["in pairs, with 95 % intervals over the images:", *(f"  {line}" for line in intervals_lines(self.beside))]
-        if self.identity:
-            distances = ", ".join(f"{name} {value:.3f}" for name, value in self.identity.items())
-            lines.append(f"identity distance ({self.faces} faces; {OTHER_PERSON} and more is another person): {distances}")
-        return "\n".join(lines)
+    def judge(self, images: Mapping[str, Rgb]) -> dict[str, float] | None:
+        """A number for each of the images but "original"; None where that shows no face."""
 
-    def summary(self) -> dict[str, Any]:
-        """What --json prints."""
-        told = {"model": self.model, "split": self.split, "images": self.images, "figures": self.figures}
-        told |= {"beside": dict(self.beside)} if self.beside else {}
-        return told | ({"identity": self.identity, "faces": self.faces} if self.faces else {})
+    def close(self) -> None:
+        """To be called in the end."""
 
 
 def evaluate_model(
     model: str | Path, dataset: Path, *, split: str = "test", direction: str | None = None, csv: Path | None = None,
     sheet: Path | None = None, worst: Path | None = None, best: Path | None = None, by: str | None = None,
-    identity: bool = False, engine: str = "onnxruntime", metrics: Sequence[str] = DEFAULT_METRICS,
+    identity: bool = False, detected: bool = False, per: str | None = None, engine: str = "onnxruntime",
+    metrics: Sequence[str] = DEFAULT_METRICS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:  # fmt: skip
     """Restores every pair of a split and measures it, and each trivial baseline, against its original.
@@ -92,7 +72,9 @@ def evaluate_model(
         csv: where to write one line an image; sheet: where to write a contact sheet (PNG) of up to 24 of them, evenly taken.
         worst, best: where to write sheets of the 12 that were restored worst and best (of fewer than 24, of half of them), by the
             metric `by`; None: delta_e where the dataset took colour away, else psnr.
-        identity: measure how far the faces are from the originals' too; see identity.py.
+        identity, detected: measure how far the faces are from the originals', and how many of them a detector finds; see
+            identity.py and detected.py.
+        per: "folder", or a regular expression on the photos' names, of whose groups the figures are told apart.
         metrics: names from METRICS; ΔE2000 and colourfulness are added where the dataset took colour away.
         progress: called as progress(done, total).
 
@@ -114,30 +96,34 @@ def evaluate_model(
         where = ", as this dataset takes no colour away" if by in ("delta_e", "colourfulness") else ""
         ranking = ", ".join(name for name in names if METRICS[name].better != "none")
         raise UsageError(f"--by {by}: choose one of {ranking}{where}")
-    judge = Identity() if identity else None
+    rule = group_rule(per, option="--per")
+    judges: list[Judge] = [*([Identity()] if identity else []), *([Detected()] if detected else [])]
     chosen = evenly(len(pairs), SHEET_ROWS) if sheet else set()
     rows: list[dict[str, Any]] = []
     measured: list[Figures] = []
     shown: list[Shown] = []
     most = min(RANKED_ROWS, max(1, len(pairs) // 2))  # none is among the best and the worst
     ranked = _Ranked(METRICS[by].better == "higher", bool(worst), bool(best), most)
-    distances: list[dict[str, float]] = []
-    for start in range(0, len(pairs), BATCH):
-        for pair, images in _restore(runner, pairs[start : start + BATCH], direction):
-            figures = measure_pair(images, names)
-            seen = Shown(pair.name, images, figures)
-            if len(rows) in chosen:
-                shown.append(seen)
-            ranked.add(figures["restored"][by], seen)
-            row = {"pair": pair.name, "source": pair.source, **flatten(figures)}
-            away = judge.distances(images) if judge else None
-            if away:
-                distances.append(away)
-                row |= {f"{name}_identity": value for name, value in away.items()}
-            rows.append(row)
-            measured.append(figures)
-        if progress:
-            progress(len(rows), len(pairs))
+    verdicts: dict[str, list[dict[str, float]]] = {judge.name: [] for judge in judges}
+    with ExitStack() as held:
+        for judge in judges:
+            held.callback(judge.close)
+        for start in range(0, len(pairs), BATCH):
+            for pair, images in _restore(runner, pairs[start : start + BATCH], direction):
+                figures = measure_pair(images, names)
+                seen = Shown(pair.name, images, figures)
+                if len(rows) in chosen:
+                    shown.append(seen)
+                ranked.add(figures["restored"][by], seen)
+                row = {"pair": pair.name, "source": pair.source, **flatten(figures)}
+                for judge in judges:
+                    if verdict := judge.judge(images):
+                        verdicts[judge.name].append(verdict)
+                        row |= {f"{name.replace(' ', '_')}_{judge.name}": value for name, value in verdict.items()}
+                rows.append(row)
+                measured.append(figures)
+            if progress:
+                progress(len(rows), len(pairs))
     if csv:
         files.replace_text(csv, csv_text(rows, ("pair", "source")))
     told = f"{len(pairs)} images of the split {split}, restored by {runner.name}"
@@ -146,19 +132,15 @@ def evaluate_model(
             image_io.write(path, comparison_sheet(some, which + told), "PNG")
     notes = _other_task(runner.card["recipe"], (opened.info or {}).get("recipe", {}).get("degrade", []))
     order = [name for name in means(measured) if name != "original"]
-    away = {name: float(np.mean([row[name] for row in distances])) for name in order if distances}
-    return Evaluation(
-        runner.name,
-        str(dataset),
-        split,
-        len(pairs),
-        means(measured),
-        tuple(rows),
-        away,
-        len(distances),
-        notes,
-        intervals(measured),
-    )
+    groups = _grouped(rule, rows, measured) if per else {}
+    judged = tuple(_judged(judge, verdicts[judge.name], order) for judge in judges)
+    return Evaluation(runner.name, str(dataset), split, len(pairs), means(measured), tuple(rows), judged, notes,
+                      intervals(measured), groups)  # fmt: skip
+
+
+def _judged(judge: Judge, verdicts: Sequence[Mapping[str, float]], order: Sequence[str]) -> Judged:
+    mean = {name: float(np.mean([each[name] for each in verdicts])) for name in order if verdicts}
+    return Judged(judge.name, judge.title, len(verdicts), mean)
 
 
 def check_outputs(dataset: Path, given: Mapping[str, Path | None]) -> None:
@@ -178,6 +160,16 @@ def check_outputs(dataset: Path, given: Mapping[str, Path | None]) -> None:
         if place in taken:
             raise UsageError(f"{option} and {taken[place]} are both {path}: give each a name of its own")
         taken[place] = option
+
+
+def _grouped(
+    rule: Callable[[str], str | None], rows: Sequence[Mapping[str, Any]], measured: Sequence[Figures]
+) -> dict[str, Group]:  # fmt: skip
+    """The images by the key that their source has, the others under ""."""
+    members: dict[str, list[Figures]] = {}
+    for row, figures in zip(rows, measured, strict=True):
+        members.setdefault((rule(row["source"]) or "").replace("\n", " "), []).append(figures)
+    return {key: Group(len(each), means(each), intervals(each)) for key, each in sorted(members.items())}
 
 
 class _Ranked:

@@ -23,11 +23,14 @@ CHIP, PADDING = 150, 0.25  # pixels a side of what the network sees, and how muc
 
 
 class Identity:
-    """Measures how far faces are from that of the original, all cut out by where the original shows it.
+    """A judge: how far faces are from that of the original, all cut out by where the original shows it.
 
     Raises:
         MissingDependency: dlib or its models are not installed.
     """
+
+    name = "identity"
+    title = f"identity distance ({OTHER_PERSON} and more is another person)"
 
     def __init__(self) -> None:
         models = importlib.util.find_spec("face_recognition_models")  # importing it needs an old setuptools
@@ -45,7 +48,7 @@ class Identity:
         self._landmarks = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
         self._network = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
 
-    def distances(self, images: Mapping[str, Rgb]) -> dict[str, float] | None:
+    def judge(self, images: Mapping[str, Rgb]) -> dict[str, float] | None:
         """{name: Euclidean distance to the face of "original"} of the others, all of one size; None where it shows no face."""
         original = np.ascontiguousarray(images["original"])
         found = self._detector(original, 1)
@@ -55,6 +58,9 @@ class Identity:
         seen = {name: self._seen(rgb, place) for name, rgb in images.items()}
         truth = seen.pop("original")
         return {name: float(np.linalg.norm(each - truth)) for name, each in seen.items()}
+
+    def close(self) -> None:
+        """Nothing to be given back."""
 
     def _seen(self, rgb: Rgb, place: Any) -> NDArray[np.float64]:
         chip = self._dlib.get_face_chip(np.ascontiguousarray(rgb), place, CHIP, PADDING)

@@ -192,8 +192,49 @@ def test_identity_is_the_distance_to_the_original_where_it_shows_a_face(tmp_path
             image_io.write(tmp_path / "ds" / split / f"{index}.png", pairs.stitch(a, b), "PNG")
     image_io.write(tmp_path / "ds" / "test" / "nobody.png", pairs.stitch(textured(1, 256, 256), textured(2, 256, 256)), "PNG")
     result = evaluate_model(write_model(tmp_path / "same.onnx", 256), tmp_path / "ds", identity=True)
-    assert (result.images, result.faces) == (3, 2)
-    assert result.identity["restored"] == result.identity["input"] > 0.6  # sixteen cells a side are nobody
-    assert "identity distance (2 faces; 0.6 and more is another person): restored 0." in result.table()
-    assert result.summary()["faces"] == 2
+    assert result.images == 3
+    (judged,) = result.judged
+    assert (judged.name, judged.images) == ("identity", 2)
+    assert judged.means["restored"] == judged.means["input"] > 0.6  # sixteen cells a side are nobody
+    assert "identity distance (0.6 and more is another person), 2 faces: restored 0." in result.table()
+    assert result.summary()["identity"] == judged.means
+    assert result.summary()["identity_faces"] == 2
     assert next(row for row in result.rows if "restored_identity" not in row)["pair"] == "test/nobody.png"
+
+
+def test_a_detector_says_in_how_many_of_the_faces_it_finds_one(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        (tmp_path / "ds" / split).mkdir(parents=True)
+    for name, block in (("fine", 4), ("coarse", 64), ("nobody", 64)):
+        photo = image_io.read(resources.path("samples") / "female-12.jpg").rgb8
+        b = cv2.resize(photo, (256, 256), interpolation=cv2.INTER_AREA) if name != "nobody" else np.zeros((256, 256, 3), np.uint8)
+        a = np.repeat(np.repeat(b[::block, ::block], block, 0), block, 1)
+        image_io.write(tmp_path / "ds" / "test" / f"{name}.png", pairs.stitch(a, b), "PNG")
+    table = tmp_path / "figures.csv"
+    result = evaluate_model(write_model(tmp_path / "same.onnx", 256), tmp_path / "ds", detected=True, csv=table)
+    (judged,) = result.judged
+    assert (judged.name, judged.images, judged.means) == ("detected", 2, {"restored": 0.5, "input": 0.5})
+    assert "share of the faces that a detector finds, 2 faces: restored 0.500, input 0.500" in result.table()
+    with open(table, encoding="utf-8") as handle:
+        found = {row["pair"]: row["restored_detected"] for row in csv.DictReader(handle)}
+    assert found == {"test/coarse.png": "0.0", "test/fine.png": "1.0", "test/nobody.png": ""}
+
+
+def test_the_figures_of_groups_are_told_apart(write_photos, model: Path, tmp_path: Path) -> None:
+    archive = write_photos(
+        {f"{'old' if seed % 3 else 'young'}/{seed}.png": seed for seed in range(9)}, "photos", height=48, width=48
+    )
+    recipe = staging.Recipe(size=16, crop="center", degrade=("mosaic:block=4",), split="0/0/100")
+    build.build_dataset([archive], tmp_path / "ds", recipe, workers=0)
+    result = evaluate_model(model, tmp_path / "ds", per="folder")
+    assert {key: group.images for key, group in result.groups.items()} == {"old": 6, "young": 3}
+    for key, group in result.groups.items():
+        rows = [row for row in result.rows if row["source"].startswith(key)]
+        assert group.figures["restored"]["psnr"] == pytest.approx(np.mean([row["restored_psnr"] for row in rows]))
+        away = [row["restored_psnr"] - row["bicubic_psnr"] for row in rows]
+        assert group.beside["bicubic"]["psnr"]["mean"] == pytest.approx(np.mean(away))
+        assert f"\n{key} ({group.images} images): PSNR " in result.table()
+    assert result.summary()["groups"]["old"]["images"] == 6
+    assert evaluate_model(model, tmp_path / "ds", per="(young)").groups.keys() == {"", "young"}
+    with pytest.raises(UsageError, match=r"--per '\(' is neither 'folder' nor a regular expression"):
+        evaluate_model(model, tmp_path / "ds", per="(")

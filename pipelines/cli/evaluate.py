@@ -32,6 +32,13 @@ from pipelines.cli.terminal import PATH, Progress, emit_json, engine_option
 @click.option(
     "--identity", is_flag=True, help="Measure how far faces are from the originals', too (an extra: photomend[identity])."
 )
+@click.option("--detected", is_flag=True, help="Measure in how many of the faces a detector finds one, too.")
+@click.option(
+    "--per",
+    default=None,
+    metavar="RULE",
+    help="Tell the figures of groups apart: 'folder' (the parent folder), or a regular expression on the photos' names.",
+)
 @click.option(
     "--sweep",
     default=None,
@@ -44,14 +51,15 @@ from pipelines.cli.terminal import PATH, Progress, emit_json, engine_option
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
 def command(
     model: str, dataset: Path, split: str, direction: str | None, csv: Path | None, sheet: Path | None, worst: Path | None,
-    best: Path | None, by: str | None, identity: bool, sweep: str | None, plot: Path | None, engine: str, as_json: bool,
+    best: Path | None, by: str | None, identity: bool, detected: bool, per: str | None,
+    sweep: str | None, plot: Path | None, engine: str, as_json: bool,
 ) -> int:  # fmt: skip
     """Restore the pairs of a split of DATASET with MODEL and print PSNR, SSIM and L1 beside the trivial baselines.
 
     input is the degraded image as it is; bicubic, for a mosaic, is the bicubic enlargement of its cell means. A model that
     does not beat them is worth less than doing nothing.
     """
-    if sweep and (csv or sheet or worst or best or by or identity):
+    if sweep and (csv or sheet or worst or best or by or identity or detected or per):
         raise click.UsageError("--sweep goes with --plot, --split, --engine and --json alone")
     if sweep:
         return _sweep(model, dataset, sweep, split, engine, plot, as_json)
@@ -60,7 +68,8 @@ def command(
     from pipelines.evaluate import evaluate_model
 
     result = evaluate_model(model, dataset, split=split, direction=direction, csv=csv, sheet=sheet, worst=worst, best=best, by=by,
-                            identity=identity, engine=engine, progress=Progress("evaluating", "images"))  # fmt: skip
+                            identity=identity, detected=detected, per=per, engine=engine,
+                            progress=Progress("evaluating", "images"))  # fmt: skip
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(result.table())
