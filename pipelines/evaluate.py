@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import Dataset, PairRow, open_dataset
 from dataset_tools.metrics import METRICS
 from dataset_tools.pairs import split as split_pair
+from pipelines import frechet
 from pipelines.detected import Detected
 from pipelines.engines import Engine, open_engine
 from pipelines.evaluation import Evaluation, Group, Judged
@@ -104,6 +106,7 @@ def evaluate_model(
     shown: list[Shown] = []
     most = min(RANKED_ROWS, max(1, len(pairs) // 2))  # none is among the best and the worst
     ranked = _Ranked(METRICS[by].better == "higher", bool(worst), bool(best), most)
+    colours: dict[str, list[np.ndarray]] = defaultdict(list)
     verdicts: dict[str, list[dict[str, float]]] = {judge.name: [] for judge in judges}
     with ExitStack() as held:
         for judge in judges:
@@ -116,6 +119,8 @@ def evaluate_model(
                     shown.append(seen)
                 ranked.add(figures["restored"][by], seen)
                 row = {"pair": pair.name, "source": pair.source, **flatten(figures)}
+                for name in images if "delta_e" in names else ():
+                    colours[name].append(frechet.features(images[name]))
                 for judge in judges:
                     if verdict := judge.judge(images):
                         verdicts[judge.name].append(verdict)
@@ -133,8 +138,11 @@ def evaluate_model(
     notes = _other_task(runner.card["recipe"], (opened.info or {}).get("recipe", {}).get("degrade", []))
     order = [name for name in means(measured) if name != "original"]
     groups = _grouped(rule, rows, measured) if per else {}
-    judged = tuple(_judged(judge, verdicts[judge.name], order) for judge in judges)
-    return Evaluation(runner.name, str(dataset), split, len(pairs), means(measured), tuple(rows), judged, notes,
+    judged = [_judged(judge, verdicts[judge.name], order) for judge in judges]
+    if len(pairs) > 1 and "delta_e" in names:
+        away = {name: frechet.distance(np.stack(colours[name]), np.stack(colours["original"])) for name in order}
+        judged.append(Judged("frechet", frechet.TITLE, len(pairs), away, of="image"))
+    return Evaluation(runner.name, str(dataset), split, len(pairs), means(measured), tuple(rows), tuple(judged), notes,
                       intervals(measured), groups)  # fmt: skip
 
 

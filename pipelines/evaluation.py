@@ -17,8 +17,9 @@ class Judged:
 
     name: str
     title: str
-    images: int  # in whose original a face was found
+    images: int  # that it was asked about: of a judge of faces those in whose original one was found
     means: dict[str, float]  # {"restored" | a baseline: mean}
+    of: str = "face"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Evaluation:
             lines += ["in pairs, with 95 % intervals over the images:", *(f"  {line}" for line in intervals_lines(self.beside))]
         for each in self.judged:
             told = ", ".join(f"{name} {value:.3f}" for name, value in each.means.items())
-            lines.append(f"{each.title}, {counted(each.images, 'face')}: {told}")
+            lines.append(f"{each.title}, {counted(each.images, each.of)}: {told}")
         return "\n".join([*lines, *_group_lines(self.groups)])
 
     def summary(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class Evaluation:
         told = {"model": self.model, "split": self.split, "images": self.images, "figures": self.figures}
         told |= {"beside": dict(self.beside)} if self.beside else {}
         for each in self.judged:
-            told |= {each.name: each.means, f"{each.name}_faces": each.images}
+            told |= {each.name: each.means, f"{each.name}_{each.of}s": each.images}
         return told | ({"groups": {name: asdict(each) for name, each in self.groups.items()}} if self.groups else {})
 
 

@@ -65,6 +65,9 @@ def test_colour_is_measured_where_colour_was_taken_away(write_photos, tmp_path: 
     assert list(result.figures["original"]) == ["colourfulness"]
     assert result.figures["restored"]["delta_e"] > 5
     assert len({len(line) for line in result.table().splitlines()[1:5]}) == 1
+    (judged,) = result.judged
+    assert judged.means["restored"] == judged.means["input"] > 1
+    assert f"to the originals', {result.images} images: restored " in result.table()
 
 
 def test_how_far_it_is_from_the_baselines_is_told_in_pairs_with_intervals() -> None:
