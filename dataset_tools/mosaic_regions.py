@@ -20,12 +20,16 @@ LEAST_CELLS = 9  # that show the mosaic beyond doubt
 LEAST_AREA = 600  # pixels of them
 STRENGTH = 2.0  # grey levels by which the cells of a mosaic stand off from each other, at least
 LIFT = 6.5  # how many times that is what there is within them; in the blocks of a JPEG hardly more than 5
+TAKEN = -2.0  # what a cell tells that is of a region already
+ROUNDS = 3
 TRIES = 3  # to find a region of a grid
 MOST = 16  # regions of a photo
 MOST_TIMES = 8  # a mosaic's blocks may be of 128 pixels, of which windows know
 FAINT = 0.1  # the edges of lines that are none, of those that are
+APART = 0.05  # of the cells of a region: a part that is smaller, and five cells away, is none of it
 PASSES = 4  # over the cells at the edge of a region
 NEARLY = 0.93  # of its box: a rectangle, of whose corners some were not told
+JOINED = 0.75  # of the pixels next to a region that lie in a cell of it, as few as may have the one level of the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +49,7 @@ class _Lattice(NamedTuple):
     borders: Floats  # the mean edge at the four borders
     fewer: Floats  # as `borders` without the strongest: a cell beside a mosaic has one strong border, too
     within: Floats  # the mean edge inside
-    told: Floats  # -1.5 to 1.5: how much this tells for a mosaic, or against
+    told: Floats  # -1.5 to 1.5: how much this tells for a mosaic, or against; or TAKEN
 
     def around(self, members: Cells) -> tuple[int, int, int, int]:
         """The top, left, bottom and right of all `members`, pixels."""
@@ -61,30 +65,41 @@ def find_regions(rgb: NDArray[np.uint8]) -> list[Region]:
     """
     if min(rgb.shape[:2]) < 3 * LEAST_BLOCK:
         return []
-    photo = _Photo(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+    photo = _Photo(rgb)
     found: list[Region] = []
-    in_vain = Counter[Grid]()
-    for window in windows_with_grids(photo.rows, photo.columns):
-        if in_vain[window.grid] == TRIES or photo.is_taken(window) or any(_is_left_over(window, each) for each in found):
-            continue
-        regions = _grown(photo, window)
-        in_vain[window.grid] += not regions
-        found += regions
-        for region in regions:
-            photo.take(region)
-        if len(found) >= MOST:
+    windows = list(windows_with_grids(photo.rows, photo.columns))
+    for _ in range(ROUNDS):  # a mosaic may hide another one, whose lines are among its own
+        before, in_vain, failed = len(found), Counter[Grid](), list[Window]()
+        for window in windows:
+            if in_vain[window.grid] == TRIES or photo.is_taken(window) or any(_is_left_over(window, each) for each in found):
+                continue
+            regions = _grown(photo, window)
+            found += regions
+            for region in regions:
+                photo.take(region)
+            if not regions:
+                in_vain[window.grid] += 1
+                failed.append(window)
+            if len(found) >= MOST:
+                return found[:MOST]
+        windows = failed
+        if len(found) == before:
             break
-    return found[:MOST]
+    return found
 
 
 class _Photo:
-    """The edges of uint8 (H, W), above each pixel and to its left, and what of it is a region already."""
+    """The edges of uint8 (H, W, 3), above each pixel and to its left, and what of it is a region already."""
 
-    def __init__(self, grey: NDArray[np.uint8]):
-        self.grey = grey
+    def __init__(self, rgb: NDArray[np.uint8]):
+        self.rgb, self.grey = rgb, grey = rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         self.rows, self.columns = edges_of(grey), np.ascontiguousarray(edges_of(cv2.transpose(grey)).T)
         self.taken = np.zeros_like(grey)
         self._lattices: dict[Grid, _Lattice | None] = {}
+
+    def colours(self) -> NDArray[np.int32]:
+        """The three channels of each pixel as one number, (H, W)."""
+        return np.asarray(self.rgb.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32))
 
     def lattice(self, grid: Grid) -> _Lattice | None:
         if grid not in self._lattices:
@@ -134,10 +149,10 @@ def _grown(photo: _Photo, window: Window) -> list[Region]:
     if not _is_mosaic(lattice, members, grid.block):
         return []
     regions = []
-    for mask in _parts(_mask(photo.grey, lattice, members), LEAST_CELLS * grid.block**2):
+    for mask in _parts(_mask(photo, lattice, members), LEAST_CELLS * grid.block**2):
         (top, bottom), (left, right) = _extent(mask.any(1)), _extent(mask.any(0))
         mask = mask[top:bottom, left:right]
-        regions.append(Region(grid, (top, left, bottom, right), _with_corners(mask) if mask.mean() > NEARLY else mask))
+        regions.append(Region(grid, (top, left, bottom, right), mask))
     return regions
 
 
@@ -165,21 +180,16 @@ def _every(lines: NDArray[Any], times: int) -> int | None:
     return first if others.mean() < FAINT * lines[first::times].mean() else None
 
 
-def _parts(mask: NDArray[np.bool_], least: int) -> list[NDArray[np.bool_]]:
+def _parts(mask: NDArray[np.bool_], least: float) -> list[NDArray[np.bool_]]:
     """A mask, (H, W), as those parts of it that do not touch and have `least` pixels; what is smaller goes to the nearest."""
     count, labels, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    least = max(least, APART * mask.sum())
     large = [label for label in range(1, count) if stats[label, cv2.CC_STAT_AREA] >= least]
     if len(large) < 2:
         return [mask]
     nearest = [min(large, key=lambda each: float(np.hypot(*(centres[each] - centre)))) for centre in centres]
     goes_to = np.array([0] + [label if label in large else nearest[label] for label in range(1, count)])
     return [goes_to[labels] == label for label in large]
-
-
-def _with_corners(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A mask, (H, W), with what is missing in its corners, and nowhere else."""
-    _, labels = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
-    return mask | np.isin(labels, np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]]))
 
 
 def _seen(photo: _Photo, grid: Grid, seed: tuple[int, int, int, int]) -> tuple[_Lattice, Cells] | None:
@@ -206,7 +216,7 @@ def _lattice(rows: Edges, columns: Edges, grid: Grid, taken: NDArray[np.uint8]) 
     idle = 0.3 if grid.block == 8 else 0.15  # grey levels that say nothing; 8 is what a JPEG has
     energy = borders + within
     told = np.clip(np.log((borders + 0.1) / (within + idle)) - np.log(2), -1.5, 1.5) * energy / (energy + 1)
-    told[taken[np.ix_((ys[:-1] + ys[1:]) // 2, (xs[:-1] + xs[1:]) // 2)] > 0] = -2
+    told[taken[np.ix_((ys[:-1] + ys[1:]) // 2, (xs[:-1] + xs[1:]) // 2)] > 0] = TAKEN
     return _Lattice(ys, xs, borders, (four.sum(0) - four.max(0)) / 3, within, told.astype(np.float32))
 
 
@@ -272,7 +282,17 @@ def _without_rim(members: Cells, lattice: _Lattice) -> Cells | None:
         members = members & ~out
         if members.sum() < 4:
             return None
+    if not np.median(lattice.within[members]):  # of a file that lost nothing: each cell is one level exactly
+        members = _large(members & (lattice.within == 0))
     return members
+
+
+def _large(members: Cells) -> Cells:
+    """Less those few that lie apart: even spots of the photo."""
+    near = cv2.dilate(members.astype(np.uint8), np.ones((5, 5), np.uint8))
+    count, labels = cv2.connectedComponents(near, connectivity=8)
+    cells = np.bincount(labels[members], minlength=count)
+    return np.asarray((cells >= APART * cells.max())[labels] & members)
 
 
 def _is_mosaic(lattice: _Lattice, members: Cells, block: int) -> bool:
@@ -280,22 +300,26 @@ def _is_mosaic(lattice: _Lattice, members: Cells, block: int) -> bool:
     if sure.sum() < LEAST_CELLS or sure.sum() * block**2 < LEAST_AREA or min(members.any(1).sum(), members.any(0).sum()) < 2:
         return False
     strength, within = lattice.borders[members].mean(), lattice.within[members].mean()
-    far = cv2.dilate(members.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+    far = (cv2.dilate(members.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0) & (lattice.told > TAKEN)
     alike = far & (lattice.borders > 1.5 * lattice.within)
     around = np.median(lattice.borders[alike]) if alike.sum() > 0.25 * far.sum() > 5 else 0  # the grid of a JPEG goes on there
     return bool(strength >= max(STRENGTH, 2.2 * around) and strength >= LIFT * (within + 0.15))
 
 
-def _mask(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> NDArray[np.bool_]:
+def _mask(photo: _Photo, lattice: _Lattice, members: Cells) -> NDArray[np.bool_]:
     """(H, W): the convex hull of the cells, to the pixel: at its edge, just beyond and between them, what is as its cell."""
     at_y, at_x = np.nonzero(members)
     corners = [np.stack([x, y], 1) for y in (lattice.ys[at_y], lattice.ys[at_y + 1] - 1)
                for x in (lattice.xs[at_x], lattice.xs[at_x + 1] - 1)]  # fmt: skip
-    mask = np.zeros(grey.shape, np.uint8)
+    mask = np.zeros(photo.grey.shape, np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(np.concatenate(corners).astype(np.int32)), 1)
+    top, left, bottom, right = lattice.around(members)
+    if mask[top:bottom, left:right].mean() > NEARLY:
+        mask[top:bottom, left:right] = 1
     block = int(lattice.ys[1] - lattice.ys[0])
-    tolerance = _tolerance(grey, lattice, members)
-    ys, xs = (_all_lines(lines, length) for lines, length in ((lattice.ys, grey.shape[0]), (lattice.xs, grey.shape[1])))
+    tolerance = _tolerance(photo.grey, lattice, members)
+    grey = photo.grey if tolerance > 1 else photo.colours()
+    ys, xs = (_all_lines(lines, length) for lines, length in ((lattice.ys, mask.shape[0]), (lattice.xs, mask.shape[1])))
     sure = np.zeros_like(mask)
     spread = np.repeat(np.repeat(members.astype(np.uint8), block, axis=0), block, axis=1)
     sure[lattice.ys[0] : lattice.ys[-1], lattice.xs[0] : lattice.xs[-1]] = spread
@@ -333,22 +357,27 @@ def _any(mask: NDArray[np.uint8], ys: NDArray[np.intp], xs: NDArray[np.intp]) ->
 
 
 def _of_one_level(
-    grey: NDArray[np.uint8], held: NDArray[np.uint8], near: NDArray[np.uint8], tolerance: float, whole: bool
+    grey: NDArray[Any], held: NDArray[np.uint8], near: NDArray[np.uint8], tolerance: float, whole: bool
 ) -> NDArray[np.uint8]:  # fmt: skip
     """The part of a cell, (h, w) 0 | 1, that has the level of what is held of it, or of what lies near, and is joined with it.
 
     A `whole` cell of one level, of which nothing is held, is left to the photo: nothing tells that it is a mosaic.
     """
     seeds = held if 4 * held.sum() > held.size else near
-    level = np.float32(np.median(grey[seeds > 0]))
-    alike = (np.abs(grey - level) <= tolerance).astype(np.uint8)
-    if tolerance > 1:  # single pixels stand off in a JPEG
+    if tolerance <= 1:
+        levels, counts = np.unique(grey[seeds > 0], return_counts=True)
+        alike = (grey == levels[counts.argmax()]).astype(np.uint8)
+    else:  # single pixels stand off in a JPEG
+        level = np.float32(np.median(grey[seeds > 0]))
+        alike = (np.abs(grey - level) <= tolerance).astype(np.uint8)
         framed = cv2.copyMakeBorder(alike, 2, 2, 2, 2, cv2.BORDER_REPLICATE)
         alike = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))[2:-2, 2:-2].copy()
     _, labels = cv2.connectedComponents(alike, connectivity=4)
     part = np.isin(labels, np.unique(labels[(near > 0) & (alike > 0)])) & (alike > 0)
     if held.any() and part[held > 0].mean() < 0.5:
         return np.zeros_like(held)  # it was taken for a cell, or lay between some
-    if part[near > 0].mean() < 0.5 or (whole and not held.any() and part.mean() > 0.9):
+    if part[near > 0].mean() < (0.5 if held.any() else JOINED) or (
+        whole and not held.any() and part.mean() > (0.9 if tolerance > 1 else 0.999)
+    ):
         return held
     return np.asarray(part, np.uint8)

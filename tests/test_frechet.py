@@ -15,9 +15,7 @@ def test_of_sets_whose_distance_is_known() -> None:
     assert distance(one, one) == pytest.approx(0, abs=1e-9)
     assert distance(one, one + 2) == pytest.approx(5 * 4)
     spread = np.trace(np.cov(one, rowvar=False))
-    assert distance(one, 3 * one) == pytest.approx(
-        (one.mean(0) * 2) @ (one.mean(0) * 2) + 4 * spread
-    )  # (3 - 1)² of each
+    assert distance(one, 3 * one) == pytest.approx((one.mean(0) * 2) @ (one.mean(0) * 2) + 4 * spread)  # (3 - 1)² of each
     turned = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     other = rng.normal(size=(400, 5)) * [1, 2, 3, 4, 5]
     assert distance(one @ turned, other @ turned) == pytest.approx(distance(one, other))

@@ -79,7 +79,34 @@ def test_blocks_larger_than_windows_know_are_no_part_of_theirs(block: int) -> No
     assert overlap(region, truth) > 0.9
 
 
-@pytest.mark.parametrize("apart", [2, 3])
+@pytest.mark.parametrize("number", [3, 7, 15])
+@pytest.mark.parametrize("block", [6, 16, 33])
+def test_in_a_file_that_lost_nothing_a_region_is_told_to_the_pixel(number: int, block: int) -> None:
+    """However its border cuts the cells, and whatever lies beside it."""
+    rgb, grid = photo(number), Grid(block, 2 * block // 3, 1)
+    height, width = rgb.shape[:2]
+    for truth in (box(rgb, height // 5, width // 5, height * 4 // 5, width * 3 // 4), ellipse(rgb)):
+        (region,) = find_regions(laid(rgb, truth, grid))
+        assert overlap(region, truth) > 0.98
+
+
+def test_a_smoothly_enlarged_photo_beside_a_mosaic_is_no_mosaic() -> None:
+    rgb = photo(6, 1600)
+    truth = box(rgb, 50, 50, 950, 950)
+    (region,) = find_regions(laid(rgb, truth, Grid(4, 2, 2)))
+    assert overlap(region, truth) > 0.98
+
+
+def test_a_fine_mosaic_does_not_hide_a_coarse_one_on_the_same_lines() -> None:
+    rgb = photo(6, 1600)
+    fine, coarse = box(rgb, 100, 100, 1100, 1100), box(rgb, 1300, 1200, 1556, 1456)
+    shown = laid(laid(rgb, fine, Grid(4)), coarse, Grid(16, 4, 0))
+    found = {region.grid: region for region in find_regions(shown)}
+    assert found.keys() == {Grid(4), Grid(16, 4, 0)}
+    assert overlap(found[Grid(16, 4, 0)], coarse) > 0.98
+
+
+@pytest.mark.parametrize("apart", [1, 3])
 @pytest.mark.parametrize("number", [0, 5, 16])
 def test_two_mosaics_that_nearly_touch_are_two(number: int, apart: int) -> None:
     """Those of one grid too, and what lies between them stays the photo's."""
