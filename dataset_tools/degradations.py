@@ -42,14 +42,14 @@ class Step:
     options: dict[str, Value]
 
 
-def parse(text: str) -> Step:
+def parse(text: str, option: str = "--degrade") -> Step:
     """The step that a person wrote as NAME or NAME:OPTION=VALUE,…, such as "mosaic:block=8..24,phase=random".
 
     Raises:
         UsageError: no such degradation, option or value; the line says what is allowed and what came.
     """
     name, colon, rest = (part.strip() for part in text.partition(":"))
-    return _step(name, rest.split(",") if colon else (), f"--degrade {_shown(text)}")
+    return _step(name, rest.split(",") if colon else (), f"{option} {_shown(text)}")
 
 
 def _step(name: str, parts: Sequence[str], where: str) -> Step:

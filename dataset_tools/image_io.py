@@ -74,13 +74,20 @@ class Photo:
 
     @cached_property
     def rgb8(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 sRGB: 16 bits as round(x / 257), then the embedded profile, then alpha over white."""
+        """(H, W, 3) uint8 sRGB, as it is seen on white paper: `opaque` with its alpha."""
+        rgb = self.opaque
+        if self.info.mode.endswith("A"):
+            alpha = colour.eight_bits(self.samples)[..., -1:].astype(np.uint16)
+            rgb = ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 65152: uint16 holds it
+            rgb.setflags(write=False)
+        return rgb
+
+    @cached_property
+    def opaque(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 sRGB without its alpha: 16 bits as round(x / 257), then the embedded profile."""
         samples = colour.eight_bits(self.samples)
         mode = self.info.mode.removesuffix("A")
         rgb = colour.to_srgb(samples if mode == self.info.mode else samples[..., :-1], mode, self.info.icc)
-        if mode != self.info.mode:
-            alpha = samples[..., -1:].astype(np.uint16)
-            rgb = ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 65152: uint16 holds it
         rgb.setflags(write=False)
         return rgb
 

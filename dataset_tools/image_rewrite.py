@@ -22,6 +22,7 @@ from dataset_tools import exif
 from dataset_tools.errors import OutputError
 from dataset_tools.image_formats import APP0, APP1, APP13, PNG_XMP, jpeg_segments, png_chunk, png_chunks, png_xmp, webp_chunks
 from dataset_tools.image_io import UPRIGHT, Photo
+from dataset_tools.iptc import without_location as without_iptc_location
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # that can be written, each with a mark in it
 QUALITY = 95  # where a JPEG or WEBP has no quality to take over
@@ -51,7 +52,7 @@ def rewrite(data: bytes, photo: Photo, samples: NDArray[Any], format: str, xmp: 
     Args:
         samples: upright, of the shape and type of `photo.samples`.
         format: one of FORMATS. Another than the photo's own: upright pixels, and 16 bits become 8 where it has no more.
-        gps: keep the location.
+        gps: keep the location, as coordinates or in words.
 
     Raises:
         OutputError: the format cannot hold so many pixels, or so long metadata.
@@ -63,7 +64,7 @@ def rewrite(data: bytes, photo: Photo, samples: NDArray[Any], format: str, xmp: 
         raise ValueError(f"{photo.samples.shape} {photo.samples.dtype} are wanted, at full size; received {samples.shape}")
     stays = format == photo.info.format and format != "TIFF"  # a TIFF is written upright
     with Image.open(io.BytesIO(data), formats=[photo.info.format]) as source:
-        job = _Job(data, photo, source, xmp)
+        job = _Job(data, photo, source, xmp, gps)
         job.exif = _exif(job, upright=not stays, gps=gps)
         try:
             written = _WRITERS[format](job, np.ascontiguousarray(_STORED[photo.info.orientation](samples) if stays else samples))
@@ -82,12 +83,17 @@ def without_location(data: bytes, photo: Photo) -> bytes:
         OutputError: it has one where it cannot be taken out without writing the whole file anew.
     """
     held = photo.info.exif
-    in_xmp = re.search(rb"exif:GPSL|LocationCreated|LocationShown", photo.info.xmp or b"")
+    in_xmp = re.search(rb"exif:GPSL|LocationCreated|LocationShown|photoshop:(City|State|Country)|Iptc4xmpCore:(Location|Country)",
+                       photo.info.xmp or b"")  # fmt: skip
     in_tiff = photo.info.format == "TIFF" and exif.has_location(data)
     if in_xmp or in_tiff:
         raise OutputError(
             "it has a location that --no-gps cannot take out of a photo in which nothing is restored: remove it first"
         )
+    if photo.info.format == "JPEG":
+        for marker, segment in list(jpeg_segments(data)):
+            if marker == APP13 and (blank := without_iptc_location(segment)) != segment:
+                data = data.replace(segment, blank, 1)
     if not held or not exif.has_location(held):
         return data
     emptied = exif.edited(held, upright=False, gps=False)
@@ -107,6 +113,7 @@ class _Job:
     photo: Photo
     source: Image.Image  # its header alone
     xmp: bytes | None
+    gps: bool
     exif: bytes | None = None
     keeps_iptc: bool = False
     notes: list[str] = field(default_factory=list)
@@ -160,7 +167,8 @@ def _jpeg(job: _Job, samples: NDArray[Any]) -> bytes:
     if job.exif:
         options["exif"] = exif.PREFIX + job.exif
     made = _saved(job, Image.fromarray(samples, mode), "JPEG", **options)
-    iptc = b"".join(segment for marker, segment in jpeg_segments(job.data) if marker == APP13) if job.is_jpeg else b""
+    held = [segment for marker, segment in jpeg_segments(job.data) if marker == APP13] if job.is_jpeg else []
+    iptc = b"".join(held if job.gps else map(without_iptc_location, held))
     if not iptc:
         return made
     job.keeps_iptc = True
@@ -195,9 +203,6 @@ def _png(job: _Job, samples: NDArray[Any]) -> bytes:
             chunk for kind, chunk in held
             if kind in _PNG_KEPT - (set() if job.icc else {b"iCCP"}) and not (kind == b"iTXt" and chunk[8:].startswith(PNG_XMP))
         ]  # fmt: skip
-        colour = b"PLTE" in {kind for kind, _ in held}
-        if colour:  # a profile of the palette's colours is one of theirs now
-            job.notes.append("its palette became plain colours")
     else:
         if job.icc:
             chunks.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(job.icc)))

@@ -208,9 +208,13 @@ class _Ranked:
 def _other_task(learned: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
     """A line where the model learned from other degradations than those of the dataset; nothing is known of classic ones."""
     names = [sorted({step.partition(":")[0] for step in steps}) for steps in (learned, given)]
-    if not all(names) or names[0] == names[1]:
+    if not all(names) or (set(names[0]) >= set(names[1]) and _kind(names[0]) == _kind(names[1])):
         return ()
     return (f"the model learned from {', '.join(names[0])}, these pairs are of {', '.join(names[1])}: it was not made for them",)
+
+
+def _kind(names: Sequence[str]) -> str:
+    return "mosaic" if "mosaic" in names else "gray" if "grayscale" in names else ""
 
 
 def split_pairs(dataset: Dataset, split: str) -> list[PairRow]:

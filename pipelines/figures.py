@@ -126,4 +126,4 @@ def _caption(shown: Shown, title: str, last: bool) -> str:
         return f"ΔE {figures['delta_e']:.1f} · {figures['psnr']:.2f} dB"
     if figures and "psnr" in figures and "ssim" in figures:
         return f"{figures['psnr']:.2f} dB · {figures['ssim']:.3f}"
-    return shown.name.rpartition("/")[2] if last else ""
+    return shown.name if last else ""

@@ -41,6 +41,8 @@ def check_paths(inputs: Sequence[Path], output: Path) -> None:
     if not inputs:
         raise UsageError("no INPUT: give photos or folders of photos")
     target = output.resolve()
+    if len(inputs) > 1 and not output.exists() and output.suffix.lower() in image_io.SUFFIXES:
+        raise UsageError(f"OUTPUT {in_words(output)} looks like a photo, but there are {len(inputs)} INPUTs: give a folder")
     for path in inputs:
         if not path.exists():
             raise UsageError(f"{in_words(path)} does not exist: give a photo or a folder of photos")
@@ -141,11 +143,11 @@ def windows_of(dataset: Path) -> tuple[dict[str, tuple[Square, ...]], str]:
     Raises:
         DatasetError: not a dataset of photomend.
     """
-    data = open_dataset(dataset)
+    data = open_dataset(dataset.parent if dataset.is_file() and dataset.name == "manifest.jsonl" else dataset)
     if data.info is None:
         raise DatasetError(f"{in_words(dataset)} is no dataset of photomend: --manifest wants one that photomend built")
     size, found = int(data.info["size"]), dict[str, tuple[Square, ...]]()
-    for row in read_rows(dataset / "manifest.jsonl"):
+    for row in read_rows(data.folder / "manifest.jsonl"):
         if row["kind"] != "photo" and row.get("affine"):
             back = crops.invert(np.array(row["affine"], np.float64))  # from the crop to the photo
             ((x, y),) = crops.transform(back, np.full((1, 2), (size - 1) / 2))

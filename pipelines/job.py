@@ -52,6 +52,8 @@ class Plan:
             f"{counted(len(self.todo), 'photo')} to do, {len(self.current)} done by an earlier run, {self.not_images} no images"
         ]
         told += [f"   {task.item.source} -> {in_words(task.target.name)}" for task in self.todo[:most]]
+        if any(task.target.as_it_is != task.target.name for task in self.todo[:most]):
+            told.append("   (a photo in which nothing is to be restored keeps its name and its format)")
         return told + ([f"   and {len(self.todo) - most} more"] if len(self.todo) > most else [])
 
 
@@ -115,9 +117,8 @@ class RestoreJob:
         check_use(wishes, kind, self._engine.card["task"])
         items, self._not_images, self._linked = find(inputs, split, direction)
         if not items:
-            raise PhotomendError(
-                f"{', '.join(map(in_words, inputs))} holds no image ({self._not_images} other files): give a folder of photos"
-            )
+            others = counted(self._not_images, "other file")
+            raise PhotomendError(f"{', '.join(map(in_words, inputs))} holds no image ({others}): give a folder of photos")
         self._to_file = is_file_output(inputs, output)
         if self._to_file and format:
             raise UsageError(f"--format {format.lower()}: the name of OUTPUT, {in_words(output)}, says what it is to be")
@@ -164,6 +165,8 @@ class RestoreJob:
         began = time.monotonic()
         if time_limit is not None and time_limit <= 0:
             raise UsageError(f"--time-limit {time_limit:g}: give a number of seconds")
+        if time_limit is not None and workers == 0:
+            raise UsageError("--time-limit needs a process that can be ended: leave --workers 0 or the limit away")
         with ExitStack() as held:
             ledger = None
             if not self._to_file:

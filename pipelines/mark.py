@@ -23,7 +23,11 @@ _OURS = {
     *(f"{{{_IPTC}}}{name}" for name in ("DigitalSourceType", "AISystemUsed", "AISystemVersionUsed")),
 }
 
-_LOCATION = ("{http://ns.adobe.com/exif/1.0/}GPS", f"{{{_IPTC}}}Location")
+_LOCATION = (  # what the names of properties begin with that say where a photo was taken
+    "{http://ns.adobe.com/exif/1.0/}GPS", f"{{{_IPTC}}}Location",
+    *(f"{{http://ns.adobe.com/photoshop/1.0/}}{name}" for name in ("City", "State", "Country")),
+    *(f"{{http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/}}{name}" for name in ("Location", "CountryCode")),
+)  # fmt: skip
 
 _CAPTION = '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{statement}</rdf:li></rdf:Alt></dc:description>'
 _INSTRUCTIONS = "<photoshop:Instructions>{statement}</photoshop:Instructions>"  # where the photo has a caption of its own

@@ -81,6 +81,8 @@ class RestoreReport:
             told.append(f"{self.earlier} of them were done by an earlier run and have not changed since")
         if self.others:
             told.append(f"{counted(self.others, 'photo')} of earlier jobs in OUTPUT; this report does not tell of them")
+        if len(self.rows) == 1:
+            told += self.rows[0].notes
         if self.failed:
             told.append("failures.csv says which failed, and why")
         if self.linked_folders:

@@ -37,7 +37,8 @@ nav { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: 0 0 1.5rem; }
 .slider span { position: absolute; bottom: .35rem; padding: 0 .4rem; border-radius: 3px; background: #000a; color: #fff;
   font-size: 11px; pointer-events: none; }
 .slider .left { left: .35rem; } .slider .right { right: .35rem; }
-.stills { display: flex; flex-wrap: wrap; gap: .2rem .6rem; margin-top: .5rem; } .stills figure { width: min-content; }
+.stills { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .2rem .6rem; margin-top: .5rem; }
+.stills img { width: 100%; height: auto; }
 .photo h3 { margin: .5rem 0 .1rem; font-size: 13px; overflow-wrap: anywhere; font-weight: 600; }
 .photo p { margin: .1rem 0; font-size: 12px; line-height: 1.45; overflow-wrap: anywhere; }
 """

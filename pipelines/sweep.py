@@ -76,14 +76,14 @@ def parse(text: str) -> tuple[str, list[float], list[Step]]:
             options[next(reversed(options))].append(key)
     several = [key for key, values in options.items() if len(values) > 1]
     if not several:
-        degradations.parse(text)  # which says what else may be wrong
+        degradations.parse(text, "--sweep")  # which says what else may be wrong
     try:
         (key,) = several
         values = [float(each) for each in options[key]]
     except ValueError as error:
         raise UsageError(f"--sweep {text}: give one option several numbers, such as mosaic:block=4,8,16,32") from error
     others = "".join(f",{other}={given[0]}" for other, given in options.items() if other != key)
-    return f"{name}:{key}", values, [degradations.parse(f"{name}:{key}={each}{others}") for each in options[key]]
+    return f"{name}:{key}", values, [degradations.parse(f"{name}:{key}={each}{others}", "--sweep") for each in options[key]]
 
 
 def sweep_model(

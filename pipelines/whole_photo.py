@@ -72,23 +72,23 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequenc
         return _faces(engine, photo, wishes)
     stride = int(engine.card["stride"])
     if task == "colorize" and engine.any_size:
-        made, paler = colorized(photo.rgb8, engine.restore, engine.size, stride, wishes.strength)
+        made, paler = colorized(photo.opaque, engine.restore, engine.size, stride, wishes.strength)
         notes = []
         if paler:
             notes.append(f"{paler:.1%} of the pixels were given paler colours than the model's, to keep their luminance")
-        if float(np.ptp(photo.rgb8[::8, ::8], axis=2).mean()) > COLOURED:
+        if float(np.ptp(photo.opaque[::8, ::8], axis=2).mean()) > COLOURED:
             notes.append("it had colours, which the model's have replaced")
         whole = np.full(made.shape[:2], 255, np.uint8)
-        return Outcome(with_changes(in_colour(photo), photo.rgb8, made), whole, notes=tuple(notes))
-    made = restored_in_tiles(photo.rgb8, engine.restore, engine.size)
+        return Outcome(with_changes(in_colour(photo), photo.opaque, made), whole, notes=tuple(notes))
+    made = restored_in_tiles(photo.opaque, engine.restore, engine.size)
     if wishes.strength < 1:
-        made = np.rint(photo.rgb8 + wishes.strength * (made.astype(np.float32) - photo.rgb8)).astype(np.uint8)
-    return Outcome(with_changes(photo, photo.rgb8, made), np.full(made.shape[:2], 255, np.uint8))
+        made = np.rint(photo.opaque + wishes.strength * (made.astype(np.float32) - photo.opaque)).astype(np.uint8)
+    return Outcome(with_changes(photo, photo.opaque, made), np.full(made.shape[:2], 255, np.uint8))
 
 
 def _faces(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
     """Each face as the crop that the model learned from, laid back into the photo."""
-    rgb, card = photo.rgb8, engine.card["crop"]
+    rgb, card = photo.opaque, engine.card["crop"]
     made, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.uint8)
     found = [face for face in _face_search().detect(rgb) if max(face.box[2:]) >= wishes.least][: wishes.largest]
     told = []
@@ -113,13 +113,15 @@ def _face_search() -> Any:
 
 
 def _regions(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequence[Square]) -> Outcome:
-    rgb = photo.rgb8
+    rgb = photo.opaque
     found = [each for each in find_regions(rgb) if _side(each) >= wishes.least and not _is_jpegs_own(photo, each)]
-    found = sorted(found, key=lambda each: -int(each.mask.sum()))[: wishes.largest]
+    found = sorted(found, key=lambda each: -int(each.mask.sum()))
     made, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.uint8)
     told: list[dict[str, Any]] = []
     refused: list[str] = []
     for region in found:
+        if len(told) == wishes.largest:
+            break
         try:
             spot = places.placed(region, engine.card, engine.any_size, windows)
         except places.UnknownBlocks as error:

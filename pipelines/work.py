@@ -35,7 +35,7 @@ from pipelines.ledger import Kept
 from pipelines.mark import mark
 from pipelines.outputs import Target, check_place, put
 from pipelines.pictures import for_page
-from pipelines.restore import Item, Rgb, Row, Shown, is_resized, measure_pair, pair_images, restore_crops
+from pipelines.restore import Item, Rgb, Row, Shown, in_words, is_resized, measure_pair, pair_images, restore_crops
 from pipelines.samples import in_colour, with_changes
 from pipelines.whole_photo import Outcome, Wishes, restore_whole
 
@@ -174,7 +174,7 @@ def _crops(engine: Engine, files: Sequence[_Read], settings: Settings) -> list[_
     for each in files:
         try:
             photo = image_io.decode(each.data, str(each.task.item.path))
-            a, b = split_pair(photo.rgb8, settings.direction) if settings.kind == "pair" else (photo.rgb8, None)
+            a, b = split_pair(photo.rgb8, settings.direction) if settings.kind == "pair" else (photo.opaque, None)
             halves.append((a, b, photo))
         except (PhotoError, DatasetError) as error:
             halves.append(error)
@@ -194,10 +194,11 @@ def _crops(engine: Engine, files: Sequence[_Read], settings: Settings) -> list[_
 def _crop(engine: Engine, file: _Read, a: Rgb, b: Rgb | None, photo: image_io.Photo, restored: Rgb, settings: Settings) -> _Made:
     """A crop with the metadata that it had; a half of a pair, which has none, as an image of its own."""
     target, item = file.task.target, file.task.item
-    drawn = labelled(restored)[0] if settings.label else restored
+    drawn = labelled(restored)[0] if settings.label and b is not None else restored
     if b is None:
         xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps, source=file.sha256)
         after = with_changes(in_colour(photo), a, drawn)
+        after = _with_label(after) if settings.label else after
         written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
         data, notes = written.data, (*_said(photo), *written.notes)
     else:
@@ -234,14 +235,15 @@ def _photo(engine: Engine, file: _Read, photo: image_io.Photo, outcome: Outcome,
             raise NotTrainedFor("; ".join(outcome.refused))
         data = file.data if settings.gps else without_location(file.data, photo)
         notes = () if data == file.data else ("copied as it is, but for its location and its thumbnail",)
+        if target.as_it_is.suffix != target.name.suffix and target.name != target.as_it_is:
+            notes = (*notes, f"nothing was to be restored, so it stays what it is, and is called {in_words(target.as_it_is)}")
         row = replace(
             row, output=encode_name(os.fsencode(target.as_it_is)), status="nothing_to_restore", notes=(*outcome.notes, *notes)
         )
         return _Made(data, target.as_it_is, row)
     after = outcome.photo
     if settings.label:
-        drawn, where = labelled(after.rgb8)
-        after = with_changes(after, after.rgb8, drawn, where) if where.any() else after
+        after = _with_label(after)
     xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps, source=file.sha256)
     written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
     row = replace(
@@ -250,6 +252,19 @@ def _photo(engine: Engine, file: _Read, photo: image_io.Photo, outcome: Outcome,
     wanted = file.task.on_page or file.task.on_sheet
     shown = Shown(item.source, {"input": photo.rgb8, "restored": outcome.photo.rgb8}) if wanted else None
     return _Made(written.data, target.name, row, _mask(engine, outcome.mask, target), shown)
+
+
+def _with_label(photo: image_io.Photo) -> image_io.Photo:
+    """The note on it, to be read on any ground: nothing of it is transparent."""
+    drawn, where = labelled(photo.opaque)
+    if not where.any():
+        return photo
+    after = with_changes(photo, photo.opaque, drawn, where)
+    if photo.info.mode.endswith("A"):
+        samples = after.samples.copy()
+        samples[..., -1][where] = np.iinfo(samples.dtype).max
+        after = image_io.Photo(samples, after.info)
+    return after
 
 
 def _said(photo: image_io.Photo) -> tuple[str, ...]:

@@ -241,3 +241,13 @@ def test_the_figures_of_groups_are_told_apart(write_photos, model: Path, tmp_pat
     assert evaluate_model(model, tmp_path / "ds", per="(young)").groups.keys() == {"", "young"}
     with pytest.raises(UsageError, match=r"--per '\(' is neither 'folder' nor a regular expression"):
         evaluate_model(model, tmp_path / "ds", per="(")
+
+
+@pytest.mark.parametrize(("learned", "given", "told"), [
+    (["mosaic:block=8", "jpeg:quality=60,p=0.5"], "mosaic:block=4", False), (["mosaic:block=8"], "mosaic:block=4", False),
+    (["mosaic:block=8"], "grayscale", True), (["grayscale", "jpeg:quality=60"], "grayscale", False),
+    (["mosaic:block=8", "grayscale"], "grayscale", True),
+])  # fmt: skip
+def test_pairs_of_another_task_are_told(learned: list[str], given: str, told: bool, write_photos, tmp_path: Path) -> None:
+    result = evaluate_model(write_model(tmp_path / "m.onnx", recipe=learned), make(write_photos, tmp_path, given))
+    assert bool(result.notes) is told

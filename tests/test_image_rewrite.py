@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_tools import colour, exif, image_io, image_rewrite, resources
+from dataset_tools import colour, exif, image_io, image_rewrite, iptc, resources
 from dataset_tools.errors import OutputError
 from dataset_tools.image_rewrite import FORMATS, rewrite
 from tests.test_image_io import ADOBE, P3, encoded, noise, picture, png, rgb_profile, tiff
@@ -268,6 +268,29 @@ def test_a_location_that_cannot_be_taken_out_is_told() -> None:
         image_rewrite.without_location(data, image_io.decode(data, "photo"))
     plain = encoded(picture(), "TIFF")
     assert image_rewrite.without_location(plain, image_io.decode(plain, "photo")) == plain
+
+
+def test_the_words_for_a_place_go_with_the_location() -> None:
+    told = {120: b"By the river", 90: b"Ulm", 95: b"Swabia", 101: b"Germany", 80: b"Anna"}
+    words = b"".join(b"\x1c\x02" + bytes([kind]) + struct.pack(">H", len(text)) + text for kind, text in told.items())
+    body = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(words)) + words + b"\0" * (len(words) % 2)
+    body += b"8BIM\x04\x0c\x03Ulm" + struct.pack(">I", 3) + b"Ulm\0"  # another resource, of that name
+    plain = encoded(picture(), "JPEG", quality=90)
+    data = plain[:2] + b"\xff\xed" + struct.pack(">H", len(body) + 2) + body + plain[2:]
+    photo = image_io.decode(data, "photo")
+    assert b"Germany" in rewrite(data, photo, photo.samples, "JPEG", None).data
+    for without in (
+        rewrite(data, photo, photo.samples, "JPEG", None, gps=False).data,
+        image_rewrite.without_location(data, photo),
+    ):
+        assert b"Germany" not in without
+        assert b"Swabia" not in without
+        assert without.count(b"Ulm") == 2  # those of the other resource
+        assert b"By the river" in without
+        assert b"Anna" in without
+    assert len(emptied) == len(data)
+    for length in range(0, len(body), 3):  # a damaged one is left as it is, or emptied
+        assert len(iptc.without_location(body[:length])) == length
 
 
 def test_iptc_stays_in_a_jpeg_and_is_told_where_it_cannot() -> None:

@@ -286,6 +286,31 @@ def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path
     assert report.lines()[0] == "6 files: 2 restored, 2 with nothing to restore, 2 failed, 0 no images"
 
 
+def test_a_file_in_which_nothing_is_restored_says_what_it_is_called(demosaic: Path, tmp_path: Path) -> None:
+    Image.fromarray(photo(1, 300)).save(tmp_path / "clean.png")
+    report = restore_photos(demosaic, [tmp_path / "clean.png"], tmp_path / "out.jpg")
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.png"]
+    assert report.lines()[1:] == ["nothing was to be restored, so it stays what it is, and is called out.png"]
+    for inputs, options, line in (
+        ([tmp_path / "clean.png"] * 2, {}, r"out\.tif looks like a photo, but there are 2 INPUTs: give a folder"),
+        ([tmp_path / "clean.png"], {"workers": 0, "time_limit": 3}, "--time-limit needs a process that can be ended"),
+    ):
+        with pytest.raises(UsageError, match=line):
+            restore_photos(demosaic, inputs, tmp_path / "out.tif", **options)  # type: ignore[arg-type]
+
+
+def test_a_label_is_opaque_on_a_transparent_photo(demosaic: Path, tmp_path: Path) -> None:
+    rgb = photo(0, 512)
+    shown = laid(rgb, box(rgb, 150, 160, 350, 340), Grid(16, 3, 9))
+    Image.fromarray(np.dstack([shown, np.full((512, 512), 40, np.uint8)])).save(tmp_path / "a.png")
+    restore_photos(demosaic, [tmp_path / "a.png"], tmp_path / "b.png", label=True)
+    samples = np.asarray(Image.open(tmp_path / "b.png"))
+    note = samples[-12:, :100]
+    assert (note[..., 3] == 255).all()
+    assert {tuple(pixel) for pixel in note[..., :3].reshape(-1, 3)} >= {(20, 20, 22)}
+    assert (samples[:300, :, 3] == 40).all()
+
+
 def test_wishes_that_no_photo_could_fulfil(write_photos, demosaic: Path, tmp_path: Path) -> None:
     photos = write_photos({"a.png": 1})
     for wishes, line in [
@@ -324,7 +349,7 @@ def test_paths_and_options_that_cannot_be_meant(write_photos, model: Path, tmp_p
         ([tmp_path / "nowhere"], {}, UsageError, "nowhere does not exist"),
         ([photos], {"input_kind": "face"}, UsageError, "--input takes photo, crop, pair; received face"),
         ([photos], {"input_kind": "pair", "direction": "BtoB"}, UsageError, "--direction takes AtoB or BtoA; received BtoB"),
-        ([tmp_path / "empty"], {"input_kind": "crop"}, PhotomendError, r"holds no image \(1 other files\)"),
+        ([tmp_path / "empty"], {"input_kind": "crop"}, PhotomendError, r"holds no image \(1 other file\)"),
     ]:  # fmt: skip
         with pytest.raises(error, match=line):
             restore_photos(model, inputs, tmp_path / "out", **options)

@@ -10,6 +10,7 @@ from dataset_tools import image_io
 from pipelines.mark import MOST_BYTES, SOURCE_TYPE, STATEMENT, is_marked, mark
 from tests.conftest import textured
 
+PHOTOSHOP = b"http://ns.adobe.com/photoshop/1.0/"
 BEFORE = b"""<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 7.0">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -94,3 +95,7 @@ def test_the_location_in_xmp_goes_where_it_is_not_wanted() -> None:
     without = mark("m", "0", packet, gps=False)
     assert b"GPS" not in without
     assert b"28/10" in without
+    words = packet.replace(b"exif:GPSLatitude", b"photoshop:City").replace(b"http://ns.adobe.com/exif/1.0/", PHOTOSHOP)
+    words = words.replace(b"xmlns:exif", b"xmlns:photoshop").replace(b"exif:", b"photoshop:")
+    assert b"48,51.5N" in mark("m", "0", words)
+    assert b"48,51.5N" not in mark("m", "0", words, gps=False)

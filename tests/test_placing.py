@@ -92,6 +92,7 @@ def test_a_job_with_a_manifest_places_the_region_by_it(tmp_path: Path) -> None:
                         recipe=["mosaic:block=16"], crop={"kind": "faces", "margin": 0.25})  # fmt: skip
     report = restore_photos(model, [photos], tmp_path / "out", manifest=tmp_path / "ds")
     assert report.restored == 1
+    assert windows_of(tmp_path / "ds" / "manifest.jsonl") == windows_of(tmp_path / "ds")
     assert report.settings["manifest"] == "ds, which knows 1 of 1 photos"
     assert restore_photos(model, [photos], tmp_path / "out").earlier == 0  # placed otherwise, it is another result
     (photos / "a.jpg").rename(photos / "b.jpg")

@@ -36,6 +36,20 @@ def shown(tmp_path: Path) -> Iterator[Browser]:
         yield browser
 
 
+def test_pictures_beside_a_slider_are_large_enough_to_be_seen(tmp_path: Path) -> None:
+    report = make()
+    images = {name: textured(index, 120, 200) for index, name in enumerate(("input", "bicubic", "restored", "original"))}
+    report = replace(report, pictures={"0.png": for_page(Shown("x", images))})
+    (tmp_path / "report.html").write_text(report_page(report), "utf-8")
+    with chromium.browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "report.html")
+        widths = browser.run("[...document.querySelectorAll('.stills figure')].map((each) => each.getBoundingClientRect().width)")
+        heights = browser.run("[...document.querySelectorAll('.stills figcaption')].map((each) => each.offsetHeight)")
+    assert len(widths) == 2
+    assert min(widths) >= 100
+    assert max(heights) < 30  # one line
+
+
 def place(browser: Browser) -> tuple[float, float, float, float]:
     """(x, y, width, height) of the first slider in the window, once it has been scrolled to and drawn."""
     browser.run("document.querySelector('.slider').scrollIntoView({block: 'center'})")
@@ -54,6 +68,7 @@ def test_it_fetches_nothing_and_obeys_no_name(shown: Browser) -> None:
     assert shown.run("document.scripts.length") == 1
     assert shown.run("document.querySelector('.photo h3').textContent") == HOSTILE
     assert shown.run("document.querySelector('.photo a').pathname").endswith("/%3Cscript%3Ealert%281%29%3C/script%3E.jpg")
+    shown.run("Promise.all([...document.images].map((image) => { image.loading = 'eager'; return image.decode(); }))")
     assert shown.run("[...document.images].every((image) => image.complete && image.naturalWidth === 200)")
     assert shown.run("fetch('data:,x').then(() => 'fetched', () => 'refused')") == "refused"
     shown.run(

@@ -157,3 +157,27 @@ def test_the_blocks_of_a_strongly_compressed_jpeg_are_no_mosaic(quality: int) ->
     data = image_io.encode_jpeg(photo(2, 400), quality, subsampling=2)
     found = restore_whole(Known("mosaic", any_size=False, blocks="16"), of(data), Wishes())
     assert (found.photo, found.refused) == (None, ())
+
+
+@pytest.mark.parametrize("share", [64, 128, 255])
+def test_what_is_half_transparent_is_restored_in_full(share: int) -> None:
+    """Alpha stays as it is, and takes nothing of what was restored away."""
+    _, _, shown = with_mosaic()
+    alpha = np.full((512, 512, 1), share, np.uint8)
+    before = of(encoded(np.dstack([shown, alpha]), "PNG"))
+    found = restore_whole(Known("mosaic"), before, Wishes())
+    opaque = restore_whole(Known("mosaic"), of(encoded(shown, "PNG")), Wishes())
+    assert found.photo is not None
+    assert opaque.photo is not None
+    assert np.array_equal(found.photo.samples[..., :3], opaque.photo.samples)
+    assert np.array_equal(found.photo.samples[..., 3:], alpha)
+
+
+def test_a_refused_region_is_none_of_the_largest() -> None:
+    rgb = photo(0, 1200)
+    fine, known = box(rgb, 20, 20, 700, 700), box(rgb, 800, 800, 1120, 1120)
+    shown = laid(laid(rgb, fine, Grid(4)), known, Grid(26, 20, 20))
+    found = restore_whole(Known("mosaic", any_size=False), of(encoded(shown, "PNG")), Wishes(largest=1))
+    (told,) = found.regions
+    assert told["block"] == 26
+    assert len(found.refused) == 1

@@ -37,11 +37,13 @@ from pipelines.cli.terminal import PATH, Progress, emit_json, engine_option
     help="What of a dataset is restored, where INPUT is its folder.",
 )
 @click.option(
-    "--strength", type=float, default=1.0, show_default=True, help="Of photos: how much of what was restored shows, 0 to 1."
+    "--strength", type=float, default=1.0, show_default=True, help="Of photos: how much of what was restored shows, above 0 to 1."
 )
 @click.option("--largest", type=int, default=None, help="Of photos: at most so many regions in each, the largest ones.")
 @click.option("--min-face", type=int, default=0, show_default=True, help="Of photos: leave smaller regions alone, in pixels.")
-@click.option("--gps/--no-gps", default=True, show_default=True, help="Keep the location that a photo tells.")
+@click.option(
+    "--gps/--no-gps", default=True, show_default=True, help="Keep the location that a photo tells, as coordinates or in words."
+)
 @click.option(
     "--format",
     type=click.Choice(["jpeg", "png", "webp", "tiff"]),
@@ -51,10 +53,14 @@ from pipelines.cli.terminal import PATH, Progress, emit_json, engine_option
 @click.option("--mask", is_flag=True, help="Write NAME.mask.png beside each photo: white is invented.")
 @click.option("--label", is_flag=True, help="Draw a small visible note on what was restored.")
 @click.option(
-    "--manifest", type=PATH, default=None, metavar="DATASET", help="A dataset of these photos: its crops tell where to look."
+    "--manifest",
+    type=PATH,
+    default=None,
+    metavar="DATASET",
+    help="A dataset built of these photos: a mosaic that lies in one of its crops is restored in that crop.",
 )
 @engine_option
-@click.option("--time-limit", type=float, default=None, help="Seconds for one photo; 1800 by default.")
+@click.option("--time-limit", type=float, default=None, help="Seconds for one photo; 1800 by default. Not with --workers 0.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes; by default one a core. 0: none but this.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
