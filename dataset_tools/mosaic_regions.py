@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_tools.mosaic_grid import LEAST_BLOCK, Grid
+from dataset_tools.mosaic_mask import mask_of, parts_of
 from dataset_tools.mosaic_windows import MOST_BLOCK, Edges, Floats, Window, edges_of, grid_of, windows_with_grids
 
 Cells = NDArray[np.bool_]  # (R, C), of a grid
@@ -27,9 +28,6 @@ MOST = 16  # regions of a photo
 MOST_TIMES = 8  # a mosaic's blocks may be of 128 pixels, of which windows know
 FAINT = 0.1  # the edges of lines that are none, of those that are
 APART = 0.05  # of the cells of a region: a part that is smaller, and five cells away, is none of it
-PASSES = 4  # over the cells at the edge of a region
-NEARLY = 0.93  # of its box: a rectangle, of whose corners some were not told
-JOINED = 0.75  # of the pixels next to a region that lie in a cell of it, as few as may have the one level of the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +95,6 @@ class _Photo:
         self.taken = np.zeros_like(grey)
         self._lattices: dict[Grid, _Lattice | None] = {}
 
-    def colours(self) -> NDArray[np.int32]:
-        """The three channels of each pixel as one number, (H, W)."""
-        return np.asarray(self.rgb.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32))
-
     def lattice(self, grid: Grid) -> _Lattice | None:
         if grid not in self._lattices:
             self._lattices[grid] = _lattice(self.rows, self.columns, grid, self.taken)
@@ -149,7 +143,8 @@ def _grown(photo: _Photo, window: Window) -> list[Region]:
     if not _is_mosaic(lattice, members, grid.block):
         return []
     regions = []
-    for mask in _parts(_mask(photo, lattice, members), LEAST_CELLS * grid.block**2):
+    whole = mask_of(photo.rgb, photo.grey, lattice.ys, lattice.xs, members)
+    for mask in parts_of(whole, max(LEAST_CELLS * grid.block**2, APART * whole.sum())):
         (top, bottom), (left, right) = _extent(mask.any(1)), _extent(mask.any(0))
         mask = mask[top:bottom, left:right]
         regions.append(Region(grid, (top, left, bottom, right), mask))
@@ -178,18 +173,6 @@ def _every(lines: NDArray[Any], times: int) -> int | None:
     first = max(range(times), key=lambda each: float(lines[each::times].mean()))
     others = np.delete(lines, slice(first, None, times))
     return first if others.mean() < FAINT * lines[first::times].mean() else None
-
-
-def _parts(mask: NDArray[np.bool_], least: float) -> list[NDArray[np.bool_]]:
-    """A mask, (H, W), as those parts of it that do not touch and have `least` pixels; what is smaller goes to the nearest."""
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    least = max(least, APART * mask.sum())
-    large = [label for label in range(1, count) if stats[label, cv2.CC_STAT_AREA] >= least]
-    if len(large) < 2:
-        return [mask]
-    nearest = [min(large, key=lambda each: float(np.hypot(*(centres[each] - centre)))) for centre in centres]
-    goes_to = np.array([0] + [label if label in large else nearest[label] for label in range(1, count)])
-    return [goes_to[labels] == label for label in large]
 
 
 def _seen(photo: _Photo, grid: Grid, seed: tuple[int, int, int, int]) -> tuple[_Lattice, Cells] | None:
@@ -304,80 +287,3 @@ def _is_mosaic(lattice: _Lattice, members: Cells, block: int) -> bool:
     alike = far & (lattice.borders > 1.5 * lattice.within)
     around = np.median(lattice.borders[alike]) if alike.sum() > 0.25 * far.sum() > 5 else 0  # the grid of a JPEG goes on there
     return bool(strength >= max(STRENGTH, 2.2 * around) and strength >= LIFT * (within + 0.15))
-
-
-def _mask(photo: _Photo, lattice: _Lattice, members: Cells) -> NDArray[np.bool_]:
-    """(H, W): the convex hull of the cells, to the pixel: at its edge, just beyond and between them, what is as its cell."""
-    at_y, at_x = np.nonzero(members)
-    corners = [np.stack([x, y], 1) for y in (lattice.ys[at_y], lattice.ys[at_y + 1] - 1)
-               for x in (lattice.xs[at_x], lattice.xs[at_x + 1] - 1)]  # fmt: skip
-    mask = np.zeros(photo.grey.shape, np.uint8)
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.concatenate(corners).astype(np.int32)), 1)
-    top, left, bottom, right = lattice.around(members)
-    if mask[top:bottom, left:right].mean() > NEARLY:
-        mask[top:bottom, left:right] = 1
-    block = int(lattice.ys[1] - lattice.ys[0])
-    tolerance = _tolerance(photo.grey, lattice, members)
-    grey = photo.grey if tolerance > 1 else photo.colours()
-    ys, xs = (_all_lines(lines, length) for lines, length in ((lattice.ys, mask.shape[0]), (lattice.xs, mask.shape[1])))
-    sure = np.zeros_like(mask)
-    spread = np.repeat(np.repeat(members.astype(np.uint8), block, axis=0), block, axis=1)
-    sure[lattice.ys[0] : lattice.ys[-1], lattice.xs[0] : lattice.xs[-1]] = spread
-    reached = cv2.dilate(_any(mask, ys, xs).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    left_alone = ~reached
-    for _ in range(PASSES):  # beside the hull; then those in its corners, and those that others had covered
-        near = cv2.dilate(mask, np.ones((5, 5), np.uint8))
-        inner = cv2.erode(mask, np.ones((2 * block + 1, 2 * block + 1), np.uint8), borderType=cv2.BORDER_REPLICATE)
-        for row, column in zip(*np.nonzero(_any(near, ys, xs) & ~left_alone), strict=True):
-            cell = slice(ys[row], ys[row + 1]), slice(xs[column], xs[column + 1])
-            if not (inner[cell] & sure[cell]).any():
-                whole = grey[cell].size == block**2
-                mask[cell] = _of_one_level(grey[cell], mask[cell], near[cell], tolerance, whole)
-                left_alone[row, column] = True
-    return mask > 0
-
-
-def _tolerance(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> float:
-    """By how many grey levels the pixels of these cells differ from the one of their cell: half a level where none does."""
-    block, (rows, columns) = int(lattice.ys[1] - lattice.ys[0]), members.shape
-    part = grey[lattice.ys[0] : lattice.ys[-1], lattice.xs[0] : lattice.xs[-1]].reshape(rows, block, columns, block)
-    cells = part.swapaxes(1, 2)[members].reshape(-1, block**2).astype(np.float32)
-    off = np.percentile(np.abs(cells - np.median(cells, axis=1, keepdims=True)), 95, axis=1)
-    return 0.5 + max(1.0, float(np.median(off))) * bool(np.median(off))
-
-
-def _all_lines(lines: NDArray[np.intp], length: int) -> NDArray[np.intp]:
-    """The lines of a grid and the borders of the photo."""
-    return np.unique([0, *lines, length])
-
-
-def _any(mask: NDArray[np.uint8], ys: NDArray[np.intp], xs: NDArray[np.intp]) -> Cells:
-    """Which of the cells between the lines hold some of it."""
-    return np.maximum.reduceat(np.maximum.reduceat(mask, ys[:-1], axis=0), xs[:-1], axis=1) > 0
-
-
-def _of_one_level(
-    grey: NDArray[Any], held: NDArray[np.uint8], near: NDArray[np.uint8], tolerance: float, whole: bool
-) -> NDArray[np.uint8]:  # fmt: skip
-    """The part of a cell, (h, w) 0 | 1, that has the level of what is held of it, or of what lies near, and is joined with it.
-
-    A `whole` cell of one level, of which nothing is held, is left to the photo: nothing tells that it is a mosaic.
-    """
-    seeds = held if 4 * held.sum() > held.size else near
-    if tolerance <= 1:
-        levels, counts = np.unique(grey[seeds > 0], return_counts=True)
-        alike = (grey == levels[counts.argmax()]).astype(np.uint8)
-    else:  # single pixels stand off in a JPEG
-        level = np.float32(np.median(grey[seeds > 0]))
-        alike = (np.abs(grey - level) <= tolerance).astype(np.uint8)
-        framed = cv2.copyMakeBorder(alike, 2, 2, 2, 2, cv2.BORDER_REPLICATE)
-        alike = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))[2:-2, 2:-2].copy()
-    _, labels = cv2.connectedComponents(alike, connectivity=4)
-    part = np.isin(labels, np.unique(labels[(near > 0) & (alike > 0)])) & (alike > 0)
-    if held.any() and part[held > 0].mean() < 0.5:
-        return np.zeros_like(held)  # it was taken for a cell, or lay between some
-    if part[near > 0].mean() < (0.5 if held.any() else JOINED) or (
-        whole and not held.any() and part.mean() > (0.9 if tolerance > 1 else 0.999)
-    ):
-        return held
-    return np.asarray(part, np.uint8)
