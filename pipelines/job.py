@@ -40,6 +40,7 @@ class Plan:
     todo: tuple[Task, ...]
     current: tuple[tuple[Task, Kept], ...]  # what an earlier run has done, and what it noted
     not_images: int
+    whole: bool = False  # photos, in some of which nothing may be to be restored
 
     def summary(self) -> dict[str, Any]:
         """What --dry-run --json prints."""
@@ -52,7 +53,7 @@ class Plan:
             f"{counted(len(self.todo), 'photo')} to do, {len(self.current)} done by an earlier run, {self.not_images} no images"
         ]
         told += [f"   {task.item.source} -> {in_words(task.target.name)}" for task in self.todo[:most]]
-        if any(task.target.as_it_is != task.target.name for task in self.todo[:most]):
+        if self.whole and any(task.target.as_it_is != task.target.name for task in self.todo[:most]):
             told.append("   (a photo in which nothing is to be restored keeps its name and its format)")
         return told + ([f"   and {len(self.todo) - most} more"] if len(self.todo) > most else [])
 
@@ -154,7 +155,7 @@ class RestoreJob:
     def plan(self) -> Plan:
         """What `run` would do. Raises FolderBusy: another job works in that OUTPUT."""
         if self._to_file or not path_of(self._output).exists():
-            return Plan(tuple(self._tasks), (), self._not_images)
+            return Plan(tuple(self._tasks), (), self._not_images, self._settings.kind == "photo")
         with files.folder_lock(_lock(self._output), in_words(self._output)), Ledger(self._output) as ledger:
             return self._plan(ledger)
 
@@ -190,12 +191,12 @@ class RestoreJob:
                 current.append((task, kept))
             else:
                 todo.append(replace(task, kept=kept))
-        return Plan(tuple(todo), tuple(current), self._not_images)
+        return Plan(tuple(todo), tuple(current), self._not_images, self._settings.kind == "photo")
 
     def _run(
         self, ledger: Ledger | None, workers: int | None, time_limit: float | None, progress: Progress | None
     ) -> RestoreReport:  # fmt: skip
-        plan = self._plan(ledger) if ledger else Plan(tuple(self._tasks), (), self._not_images)
+        plan = self._plan(ledger) if ledger else Plan(tuple(self._tasks), (), self._not_images, self._settings.kind == "photo")
         rows = {task.index: replace(kept.row, source=task.item.source) for task, kept in plan.current}
         earlier, shown = len(rows), dict[int, Shown]()
         if ledger:

@@ -95,7 +95,8 @@ def _update(model: Any, name: str, gradients: Sequence[Any]) -> Any:
         gradients = [each / context.num_replicas_in_sync for each in gradients]
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
     if shared:
-        context.merge_call(_apply_everywhere, args=(gradients,), kwargs={"model": model, "name": name})
+        clipped = tf.clip_by_global_norm(gradients, model.spec.clip)[0] if model.spec.clip else gradients
+        context.merge_call(_apply_everywhere, args=(clipped,), kwargs={"model": model, "name": name})
     else:
         network, optimizer = model.trained(name)
         optimizer.apply(gradients, network.trainable_variables)
@@ -104,11 +105,9 @@ def _update(model: Any, name: str, gradients: Sequence[Any]) -> Any:
 
 
 def _apply_everywhere(strategy: Any, gradients: Sequence[Any], model: Any, name: str) -> None:
-    """`optimizer.apply`, for gradients that are the replicas' mean already: it would add them up once more."""
+    """`optimizer.apply`, for gradients that are the replicas' mean already, and clipped: it would add them up once more."""
     network, optimizer = model.trained(name)
     rate = optimizer.learning_rate
-    if model.spec.clip:
-        gradients, _ = tf.clip_by_global_norm(gradients, model.spec.clip)
     for gradient, variable in zip(gradients, network.trainable_variables, strict=True):
         strategy.extended.update(
             variable.value, lambda weight, each: optimizer.update_step(each, weight, rate), args=(gradient,), group=False

@@ -81,8 +81,8 @@ class NumpyAdam:
         if self.spec.hold:
             rate *= min(1.0, np.sqrt(self.spec.hold / self.count))
         rate *= np.sqrt(1 - 0.999**self.count) / (1 - self.beta1**self.count)
-        moved = {}
-        for path, gradient in gradients.items():
+        moved, clip = {}, min(1.0, self.spec.clip / norm_of(gradients)) if self.spec.clip else 1.0
+        for path, gradient in ((path, clip * each) for path, each in gradients.items()):
             m, v = self.moments.get(path, (np.zeros_like(gradient), np.zeros_like(gradient)))
             m, v = self.beta1 * m + (1 - self.beta1) * gradient, 0.999 * v + 0.001 * gradient**2
             self.moments[path] = m, v

@@ -126,7 +126,7 @@ def test_nothing_of_an_earlier_job_is_removed(write_photos, model: Path, tmp_pat
     report = restore_photos(model, [photos], out, input_kind="crop")
     assert (report.counts["restored"], report.failed, report.others) == (1, 1, 1)
     assert outputs(out) == {"gone.png", "broken.png", "same.png", "mine.png"}
-    assert "1 photos of earlier jobs stay in OUTPUT; this report does not tell of them" in report.lines()
+    assert "1 photo of earlier jobs in OUTPUT; this report does not tell of them" in report.lines()
 
 
 def test_an_output_that_somebody_changed_is_left_alone(write_photos, model: Path, tmp_path: Path) -> None:
@@ -174,6 +174,8 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(write_photos, mode
         "2 photos to do, 0 done by an earlier run, 1 no images", "   a.png -> a.jpg", "   b.png -> b.jpg"
     ]  # fmt: skip
     assert snapshot(tmp_path) == before
+    whole = RestoreJob(model, [photos], tmp_path / "out", format="JPEG").plan().lines()
+    assert whole[-1] == "   (a photo in which nothing is to be restored keeps its name and its format)"
     job.run()
     assert outputs(tmp_path / "out") == {"a.jpg", "b.jpg"}
     image_io.write(photos / "c.png", textured(1, 16, 16), "PNG")
