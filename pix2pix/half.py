@@ -39,8 +39,12 @@ def halved(model: Any) -> Any:
     return made
 
 
-def widen(model: Any) -> None:
-    """Makes the float16 weights of an onnx.ModelProto float32 again, for those that look at kernels and for all engines."""
+def widen(model: Any) -> bool:
+    """Makes the float16 weights of an onnx.ModelProto float32 again, for those that look at kernels and for all engines.
+
+    Returns:
+        Whether there were any.
+    """
     weights = {each.name: each for each in model.graph.initializer}
     kept = []
     for node in model.graph.node:
@@ -49,6 +53,8 @@ def widen(model: Any) -> None:
             model.graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
         else:
             kept.append(node)
-    if len(kept) < len(model.graph.node):
+    found = len(kept) < len(model.graph.node)
+    if found:
         del model.graph.node[:]
         model.graph.node.extend(kept)
+    return found
