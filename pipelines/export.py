@@ -61,15 +61,16 @@ def export_model(model: str | Path, output: Path, *, float16: bool = False, lice
     made = onnx.load_model_from_string(data)
     made = half.halved(made) if float16 else made
     card = {name: value for name, value in card.items() if name not in model_file.CONSTANT}
+    card |= {"licence": license} if license else {}
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / output.name
-        model_file.write(trial, made, card | ({"licence": license} if license else {}))
+        model_file.write(trial, made, card)
         before, after = OnnxEngine(source), OnnxEngine(trial)
         a, prior = probe(before.card, before.size)
         off = np.abs(before.restore(a, prior).astype(np.int16) - after.restore(a, prior))
         if off.max() > LEVELS:
             raise ModelFileError(f"{in_words(output)} was not written: it would restore values that are {off.max()} levels off")
-        model_file.write(output, made, card | ({"licence": license} if license else {}))
+        model_file.write(output, made, card)
     size, sha256 = output.stat().st_size, model_file.sha256(output)
     return Exported(output, size, sha256, int(off.max()), float((off > 0).mean()))
 

@@ -116,11 +116,17 @@ def _labels(inputs: Sequence[Path]) -> list[Path]:
 
 
 def told(inputs: Sequence[Path]) -> list[str]:
-    """The INPUTs as a report names them: where two are called alike, with their folders and what the report calls each."""
-    names = [base_name(path) for path in inputs]
+    """The INPUTs as a report names them: where two are called alike, by what their places differ in, and as what.
+
+    Where all of them lie is nobody's business who reads the report.
+    """
+    names, whole = [base_name(path) for path in inputs], [os.path.abspath(path) for path in inputs]
+    above = os.path.commonpath(map(os.path.dirname, whole))
     return [
-        encode_name(os.fsencode(name)) if names.count(name) == 1 else f"{in_words(path)} as {in_words(label)}"
-        for path, name, label in zip(inputs, names, _labels(inputs), strict=True)
+        encode_name(os.fsencode(name))
+        if names.count(name) == 1
+        else f"{in_words(Path(os.path.relpath(path, above)))} as {in_words(label)}"
+        for path, name, label in zip(whole, names, _labels(inputs), strict=True)
     ]
 
 

@@ -172,8 +172,6 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[m
 def _adam(spec: Spec, network: Any) -> Any:
     """Adam (Kingma and Ba 2015) for the weights of `network`, its variables made now so that a checkpoint can hold them."""
     rate: Any = WarmUp(spec.learning_rate, spec.warmup, spec.hold) if spec.warmup or spec.hold else spec.learning_rate
-    optimizer = steps().Adam(
-        rate, beta_1=spec.beta1, global_clipnorm=spec.clip or None, name=f"{network.name}_optimizer"
-    )  # fmt: skip
+    optimizer = steps().Adam(rate, beta_1=spec.beta1, global_clipnorm=spec.clip or None, name=f"{network.name}_optimizer")
     optimizer.build(network.trainable_variables)
     return optimizer

@@ -159,7 +159,9 @@ def test_several_inputs_go_under_their_base_names(write_photos, model: Path, tmp
     assert [row.output for row in report.rows] == ["faces/a.png", "faces-2/a.png", "faces.png", "faces-2.png"]
     assert np.array_equal(image_io.read(tmp_path / "out" / "faces-2.png").rgb8, textured(3, 16, 16))
     labels = ("faces", "faces-2", "faces.png", "faces-2.png")
-    assert report.settings["inputs"] == [f"{path} as {label}" for path, label in zip(inputs, labels, strict=True)]
+    places = ("one/faces", "two/faces", "one/faces.png", "two/faces.png")
+    assert report.settings["inputs"] == [f"{place} as {label}" for place, label in zip(places, labels, strict=True)]
+    assert str(tmp_path) not in (tmp_path / "out" / "report.json").read_text()
     assert restore_photos(model, inputs[1:3], tmp_path / "more", input_kind="crop").settings["inputs"] == ["faces", "faces.png"]
 
 
