@@ -202,7 +202,7 @@ class Step:
 
         D runs on real and on generated images, and once more backward, to G.
         """
-        size = self.spec.size
+        size = self.spec.side
         images = [(1, size, size, 3)] * len(self.model.generator.inputs)
         g, d = _products(self.model.generator, images), _products(self.model.discriminator, [(1, size, size, 3)] * 2)
         return 2 * self.spec.batch * (3 * sum(g) - g[0] + 7 * sum(d) - 2 * d[0])
@@ -356,7 +356,7 @@ def loading_part(step: Step, batches: Batches, count: int) -> None:
 def batches_of(data: Dataset, spec: Spec) -> Batches:
     """The input pipeline of train_model."""
     return Batches(data.pairs("train"), spec.size, spec.batch, 0, jitter=spec.jitter, flip=spec.flip,
-                   anew=recipe_anew(data) if spec.fresh else (), prior=spec.generator.starts_from == "prior")  # fmt: skip
+                   anew=recipe_anew(data) if spec.fresh else (), window=spec.cells_side)  # fmt: skip
 
 
 def own_dataset(folder: Path, size: int, pairs: int) -> Path:

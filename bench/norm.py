@@ -40,7 +40,7 @@ def compare(dataset: Path, run: Path) -> dict[str, dict[str, float]]:
     batches = Batches(data.pairs("train"), spec.size, spec.batch, 0)
     moving = {path: each for path, each in weights_by_path(model.generator).items() if "/moving_" in path}
     gathered = {momentum: {path: np.asarray(each) for path, each in moving.items()} for momentum in MOMENTA}
-    for a, b, _ in batches.stream(step, step + STEPS):
+    for a, b in batches.stream(step, step + STEPS):
         before = {path: np.asarray(each).copy() for path, each in moving.items()}
         model.train_on_batch(a, b)
         for path, each in moving.items():
@@ -54,10 +54,10 @@ def compare(dataset: Path, run: Path) -> dict[str, dict[str, float]]:
     for count in BATCHES:
         model.recalibrate(map(batches.at, range(count)))
         result[f"recalibrated from {count} batches (--recalibrate {count})"] = validation.mean(
-            validation.restore(lambda a, prior: model.restore(a, prior, averaged=True))
+            validation.restore(lambda a: model.restore(a, averaged=True))
         )
     result["of each batch itself (training mode)"] = validation.mean(
-        validation.restore(lambda a, prior: np.asarray(model.generator(a, training=True)))
+        validation.restore(lambda a: np.asarray(model.generator(a, training=True)))
     )
     return result
 

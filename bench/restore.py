@@ -92,7 +92,7 @@ def of_faces(model: Path, path: Path) -> Path:
     from pix2pix import model_file
 
     card = model_file.read_card(model)
-    model_file.write(path, onnx.load(model), {**card, "task": "other", "crop": {**card["crop"], "kind": "faces"}})
+    model_file.write(path, onnx.load(model), {**card, "task": "other", "cell": None, "crop": {**card["crop"], "kind": "faces"}})
     return path
 
 

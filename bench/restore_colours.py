@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from bench.profiles import P3, rgb_profile
 from bench.restore_photos import photo
 from dataset_tools import metrics
 from pipelines.job import restore_photos
-from tests.test_image_io import P3, rgb_profile
 
 PHOTOS = 4
 

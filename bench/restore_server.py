@@ -4,8 +4,8 @@
 
 predict: Keras, `predict` on the generator of MODEL. function: the same generator in a tf.function. layers: in one, too, of the
 preset's own layers, which compute the article's decoder with fewer multiplications. The others are engines of
-`photomend restore`. Each takes and gives (BATCH, S, S, 3) uint8; what it makes of the first batch is written to RESULT as .npy.
-The protocol is that of bench/step_server.py.
+`photomend restore`. Each takes and gives (BATCH, S, S, 3) uint8, mosaics as the graph takes them; what it makes of the first
+batch is written to RESULT as .npy. The protocol is that of bench/step_server.py.
 """
 
 from __future__ import annotations
@@ -23,52 +23,51 @@ from dataset_tools import image_io, resources
 
 Restore = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
+CELL = 16  # pixels a side, for a model that takes images as they are
 
-def photos(size: int, count: int) -> NDArray[np.uint8]:
-    """(count, size, size, 3): portraits behind a mosaic."""
+
+def photos(size: int, count: int, cell: int) -> NDArray[np.uint8]:
+    """(count, size, size, 3): portraits behind a mosaic, `cell` pixels a side of a cell."""
     files = sorted(resources.path("samples").glob("*.jpg"))[:count]
     images = [cv2.resize(image_io.read(path).rgb8, (size, size), interpolation=cv2.INTER_AREA) for path in files]
-    cells = [cv2.resize(rgb, (size // 16, size // 16), interpolation=cv2.INTER_AREA) for rgb in images]
+    cells = [cv2.resize(rgb, (size // cell, size // cell), interpolation=cv2.INTER_AREA) for rgb in images]
     return np.stack([cv2.resize(each, (size, size), interpolation=cv2.INTER_NEAREST) for each in cells])
 
 
-def of_keras(model: Path, batch: NDArray[np.uint8], name: str) -> Restore:
+def of_keras(model: Path, size: int, name: str) -> Restore:
     """The generator of a model file in Keras. `article` as it was printed, its doubling a layer before each convolution, but for
-    "layers"; a generator that starts from a prior is given it beforehand."""
+    "layers"."""
     from bench.article_loop import build_generator
-    from dataset_tools import priors
     from pix2pix import model_file
     from pix2pix.export import load_generator
     from pix2pix.pixels import to_float, to_uint8
 
     generator = load_generator(model)
     if model_file.read_card(model)["preset"] == "article" and name != "layers":
-        printed = build_generator(batch.shape[1])
+        printed = build_generator(size)
         for weight, ours in zip(printed.weights, generator.weights, strict=True):
             weight.assign(ours)
         generator = printed
-    known = [to_float(np.stack([priors.estimated(each) for each in batch]))] if len(generator.inputs) > 1 else []
     if name == "predict":
-        return lambda images: to_uint8(generator.predict([to_float(images), *known] if known else to_float(images), verbose=0))
+        return lambda images: to_uint8(generator.predict(to_float(images), verbose=0))
     import tensorflow as tf
 
-    run = tf.function(lambda *images: generator(images if len(images) > 1 else images[0], training=False))
-    return lambda images: to_uint8(np.asarray(run(to_float(images), *known)))
+    run = tf.function(lambda images: generator(images, training=False))
+    return lambda images: to_uint8(np.asarray(run(to_float(images))))
 
 
 def main() -> None:
-    name, model, batch, result = sys.argv[1:]
-    if name in ("predict", "function", "layers"):
-        from pix2pix import model_file
+    from pix2pix import model_file
 
-        images = photos(model_file.read_card(Path(model))["size"], int(batch))
-        restore = of_keras(Path(model), images, name)
+    name, model, batch, result = sys.argv[1:]
+    card = model_file.read_card(Path(model))
+    images = photos(card["size"], int(batch), card["cell"] or CELL)
+    if name in ("predict", "function", "layers"):
+        restore = of_keras(Path(model), card["size"], name)
     else:
         from pipelines.engines import open_engine
 
-        engine = open_engine(Path(model), name)
-        images = photos(engine.size, int(batch))
-        restore = engine.restore
+        restore = open_engine(Path(model), name).run
     np.save(result, restore(images))
 
     def once(again: bool = False) -> dict[str, float]:

@@ -22,10 +22,11 @@ from bench.estimate_grid import photos
 from bench.find_mosaic import laid, placed
 from bench.tables import machine, table, verdict
 from dataset_tools import image_io, resources
+from dataset_tools.cells import CELL, even
 from dataset_tools.faces import MediaPipeDetector
 from dataset_tools.image_rewrite import rewrite
-from pipelines.engines import open_engine
-from pipelines.whole_image import OVERLAP, restored_in_tiles
+from pipelines.engines import Engine, open_engine
+from pipelines.whole_image import OVERLAP, TILE, in_tiles
 from pipelines.whole_photo import Wishes, restore_whole
 
 Rgb = NDArray[np.uint8]
@@ -49,23 +50,22 @@ def step(rgb: Rgb, mask: NDArray[np.bool_]) -> float:
     return float(np.concatenate(steps).mean())
 
 
-def tiles_part(engine: object, rgbs: list[Rgb], size: int) -> None:
-    """The step across the places where tiles begin and end, beside that of all other lines."""
-    on, off = [], []
+def tiles_part(engine: Engine, rgbs: list[Rgb]) -> None:
+    """The step across the places where tiles begin and end, beside the same of a mosaic that is restored in one piece."""
+    tiled, whole = [], []
     for rgb in rgbs:
-        photo = cv2.resize(rgb, (3 * size + 40, 2 * size + 24), interpolation=cv2.INTER_AREA)
-        made = restored_in_tiles(photo, engine.restore, size).astype(np.int16)  # type: ignore[attr-defined]
-        for axis in (0, 1):
-            length = photo.shape[axis]
-            count = -(-(length - size) // (size - size // OVERLAP)) + 1
-            starts = [round(place * (length - size) / (count - 1)) for place in range(count)]
-            edges = {each for start in starts for each in (start, start + size) if 0 < each < length}
-            steps = np.abs(np.diff(made, axis=axis)).mean(axis=(1 - axis, 2))
-            lines = np.isin(np.arange(1, length), sorted(edges))
-            on.append(steps[lines].mean())
-            off.append(steps[~lines].mean())
-    value = float(np.mean(on) / np.mean(off))
-    print(f"\ntiles: the step at their edges is {value:.3f} of that elsewhere", verdict(value, 1.05))
+        means = cv2.resize(rgb, (3 * TILE // CELL + 5, 2 * TILE // CELL + 3), interpolation=cv2.INTER_AREA)
+        image = even(means, engine.card["stride"])[None]
+        for found, made in ((tiled, in_tiles(engine.run, image)[0]), (whole, engine.run(image)[0])):
+            for axis in (0, 1):
+                length = made.shape[axis]
+                count = -(-(length - TILE) // (TILE - TILE // OVERLAP)) + 1
+                starts = [round(place * (length - TILE) / (count - 1) / CELL) * CELL for place in range(count)]
+                edges = {each for start in starts for each in (start, start + TILE) if 0 < each < length}
+                steps = np.abs(np.diff(made.astype(np.int16), axis=axis)).mean(axis=(1 - axis, 2))
+                found.append(steps[[edge - 1 for edge in sorted(edges)]].mean())
+    value = float(np.mean(tiled) / np.mean(whole))
+    print(f"\ntiles: the step at their edges is {value:.3f} of that in one piece", verdict(value, 1.05))
 
 
 def main() -> None:
@@ -108,7 +108,7 @@ def main() -> None:
     head = ["", "photos", "not restored", "step untouched", "of the mosaic", "restored", "ratio", "", "median ratio",
             "pixels changed outside", "mean change outside, levels", ""]  # fmt: skip
     table("The edge of a restored region", head, rows)
-    tiles_part(engine, [rgb for rgb, _ in faces[:6]], engine.size)
+    tiles_part(engine, [rgb for rgb, _ in faces[:6]])
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def ours(options: argparse.Namespace) -> Steps:
     keras.utils.set_random_seed(options.seed)
     model = Pix2Pix(spec, precision=options.precision)
     batches = Batches(data.pairs("train"), spec.size, spec.batch, options.seed, jitter=spec.jitter, flip=spec.flip,
-                      anew=recipe_anew(data) if spec.fresh else (), prior=spec.generator.starts_from == "prior")  # fmt: skip
+                      anew=recipe_anew(data) if spec.fresh else (), window=spec.cells_side)  # fmt: skip
     for step in range(-(-len(batches) // spec.batch) if options.filled else 0):
         batches.at(step)  # an epoch: every pair is in the cache
     stream = batches.stream(0, 1 << 40)
@@ -45,8 +45,8 @@ def ours(options: argparse.Namespace) -> Steps:
 
     def one_step(again: bool = False) -> dict[str, float]:
         nonlocal newest
-        a, b, prior = newest = newest if again else next(stream)
-        return model.train_on_batch(a, b, prior, options.play)
+        a, b = newest = newest if again else next(stream)
+        return model.train_on_batch(a, b, options.play)
 
     return one_step
 

@@ -11,7 +11,6 @@ PhotomendError                 exit 1   one line: what, where, what to do
 │   ├── TooLarge               too_large            more pixels than we are willing to hold (an image bomb)
 │   └── Unreadable             unreadable           no permission, vanished, an I/O error
 ├── RestoreError                        one photo cannot be restored: a row in a table, never the end of a job
-│   ├── NotTrainedFor          not_trained_for      what there is to restore in it is nothing that the model has learned
 │   └── OutputTaken            output_taken         where it would be written lies a file that is not ours to replace
 ├── DatasetError               a dataset folder that is not ours, not whole, or of another recipe
 ├── RunError                   a run folder that does not fit what was asked for
@@ -91,12 +90,6 @@ class RestoreError(PhotomendError):
     """One photo cannot be restored. `reason` is the word that is counted in tables."""
 
     reason = "failed"
-
-
-class NotTrainedFor(RestoreError):
-    """What there is to restore in it is nothing that the model has learned."""
-
-    reason = "not_trained_for"
 
 
 class OutputTaken(RestoreError):

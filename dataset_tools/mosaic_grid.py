@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+SAMPLES = 8  # a side of a cell, of which the middle half tells its mean
 LEAST_BLOCK = 4  # pixels: the smallest cell that `estimate` tells from the texture of a photo
 
 
@@ -70,11 +71,16 @@ def between(
     return np.ascontiguousarray(smooth[top : top + shape[0], left : left + shape[1]])
 
 
-def prior_through(rgb: NDArray[np.uint8], grid: Grid, onto: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """As `prior`, for a mosaic that was laid on another raster before `rgb`, uint8 (H, W, 3), was cut from it.
+def cells_through(
+    rgb: NDArray[np.uint8], grid: Grid, onto: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:  # fmt: skip
+    """The cells of a mosaic that was laid on another raster before `rgb`, uint8 (H, W, 3), was cut from it.
 
     `onto`: (2, 3) affine from pixels of `rgb` to pixels of that raster, pixel centres at integers. The cells may be turned and of
     any size here; the mean of each is what stands at its centre, or at the pixel nearest to it.
+
+    Returns:
+        uint8 (rows, cols, 3): every cell that shows in `rgb`; and the (2, 3) affine from pixels of `rgb` to cells.
     """
     height, width = rgb.shape[:2]
     first = np.array([grid.phase_x, grid.phase_y]) + (grid.block - 1) / 2  # the centre of cell (0, 0), x and y
@@ -83,8 +89,31 @@ def prior_through(rgb: NDArray[np.uint8], grid: Grid, onto: NDArray[np.float64])
     low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
     cells = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high, strict=True))), axis=-1)  # (rows, cols, 2)
     centres = np.rint((cells - to_cells[:, 2]) @ np.linalg.inv(to_cells[:, :2]).T).astype(int)
-    means = rgb[centres[..., 1].clip(0, height - 1), centres[..., 0].clip(0, width - 1)]
     to_cells[:, 2] -= low
+    return rgb[centres[..., 1].clip(0, height - 1), centres[..., 0].clip(0, width - 1)], to_cells
+
+
+def middles(rgb: NDArray[np.uint8], to_cells: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """The mean of the middle of each cell, which less than its centre alone shows what a JPEG did: uint8 (*shape, 3).
+
+    `to_cells`: (2, 3) affine from pixels of `rgb`, uint8 (H, W, 3), to cells, the centre of the first one at (0, 0). `shape`: so
+    many (rows, cols).
+    """
+    rows, cols = shape
+    matrix = cv2.invertAffineTransform(to_cells)
+    matrix[:, 2] += matrix[:, :2] @ np.full(2, 0.5 / SAMPLES - 0.5)  # from samples, SAMPLES a side of a cell
+    matrix[:, :2] /= SAMPLES
+    seen = cv2.warpAffine(rgb, matrix, (cols * SAMPLES, rows * SAMPLES), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    inner = slice(SAMPLES // 4, SAMPLES - SAMPLES // 4)
+    several = seen.reshape(rows, SAMPLES, cols, SAMPLES, 3)[:, inner, :, inner].astype(np.float32)
+    return np.asarray(np.rint(several.mean(axis=(1, 3))), np.uint8)
+
+
+def prior_through(rgb: NDArray[np.uint8], grid: Grid, onto: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """As `prior`, for a mosaic that was laid on another raster before, as for `cells_through`."""
+    means, to_cells = cells_through(rgb, grid, onto)
+    width, height = rgb.shape[1], rgb.shape[0]
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     smooth: NDArray[np.uint8] = cv2.warpAffine(means, to_cells, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return smooth

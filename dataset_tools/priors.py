@@ -1,4 +1,4 @@
-"""The prior of a mosaic: the smooth image between its cells, from the record of how it was laid, or from the pixels alone."""
+"""What anybody can make of a mosaic: the smooth image between its cells; and which of its cells an image shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import mosaic_grid
 from dataset_tools.mosaic_grid import Grid, between, cell_means, paint, prior, prior_through
 from dataset_tools.zoo.mosaic import cover
 
@@ -24,16 +23,20 @@ def has_mosaic(drawn: Sequence[Mapping[str, Any]]) -> bool:
     return bool(_mosaics(drawn))
 
 
+def last_mosaic(drawn: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The record of the mosaic that was laid last. Raises ValueError where none was."""
+    if not (steps := _mosaics(drawn)):
+        raise ValueError("no mosaic was recorded")
+    return steps[-1]
+
+
 def recorded(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> Rgb:
     """The prior of `a`, uint8 (H, W, 3), by the last mosaic that `drawn` records: `a` itself outside of its region.
 
     Raises:
         ValueError: `drawn` records none (see `has_mosaic`).
     """
-    steps = _mosaics(drawn)
-    if not steps:
-        raise ValueError("no mosaic was recorded")
-    step = steps[-1]
+    step = last_mosaic(drawn)
     grid = Grid(step["block"], step["phase_y"], step["phase_x"])
     if step.get("space") != "photo":
         return cover(a, prior(a, grid), step)
@@ -46,7 +49,7 @@ def sharpened(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> Rgb:
 
     As `recorded`, but for a mosaic on the photo, of which it gives what `recorded` does, sharpened.
     """
-    step = _mosaics(drawn)[-1]
+    step = last_mosaic(drawn)
     grid = Grid(step["block"], step["phase_y"], step["phase_x"])
     if step.get("space") == "photo":
         smooth, sigma = recorded(a, drawn), grid.block / (2 * float(np.hypot(*step["onto"][0][:2])))
@@ -58,23 +61,18 @@ def sharpened(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> Rgb:
     return cover(a, np.asarray(cv2.addWeighted(smooth, 1.5, blurred, -0.5, 0), np.uint8), step, onto)
 
 
-def estimated(a: Rgb) -> Rgb:
-    """The prior of `a`, uint8 (H, W, 3), by what its pixels tell: `a` itself where no mosaic is seen.
+def shown_in(a: Rgb, grid: Grid, means: Rgb) -> NDArray[np.bool_] | None:
+    """Where `a`, uint8 (H, W, 3), shows the mosaic of an estimated `grid`, whose cells have `means`: (H, W).
 
-    Cells of the estimated grid that are not of the mosaic keep their pixels.
+    None where the grid explains nothing of what is there: it is none, or that of a mosaic that was resized since.
     """
-    grid = mosaic_grid.estimate(a)
-    if grid is None:
-        return a
-    means, shape = cell_means(a, grid), (a.shape[0], a.shape[1])
+    shape = (a.shape[0], a.shape[1])
     cells = paint(means, grid, shape)
     if np.array_equal(cells, a):  # every cell is even
-        return between(means, grid, shape)
+        return np.ones(shape, bool)
     laid = _laid(a, grid)
-    shown = paint(np.repeat(laid[:, :, None], 3, axis=-1).astype(np.uint8), grid, shape) > 0  # (H, W, 3)
-    if not _explains(a, cells, shown[..., 0]):
-        return a
-    return between(means, grid, shape) if laid.all() else np.where(shown, between(means, grid, shape), a)
+    shown = paint(np.repeat(laid[:, :, None], 3, axis=-1).astype(np.uint8), grid, shape)[..., 0] > 0
+    return shown if _explains(a, cells, shown) else None
 
 
 def _explains(a: Rgb, cells: Rgb, shown: NDArray[np.bool_]) -> bool:

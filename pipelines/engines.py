@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from dataset_tools import priors, resources
+from dataset_tools import cells, resources
 from dataset_tools.archive import encode_name
+from dataset_tools.cells import Cells
 from dataset_tools.errors import MissingDependency, ModelFileError, PhotomendError, UsageError
+from pipelines.whole_image import in_tiles
 from pix2pix import graph, model_file
 from pix2pix.pixels import to_float, to_uint8
 
@@ -31,6 +34,7 @@ class Engine:
         card: the metadata that it carries.
         size: S, pixels along each side of the images it was trained on.
         any_size: whether it takes others, height and width multiples of the card's stride.
+        takes_any_crop: whether `restore` does: of a model of mosaics.
         runs_on: what computes, in words.
 
     Raises:
@@ -45,6 +49,7 @@ class Engine:
         data, card = model_file.read(path)
         self.card: dict[str, Any] = card
         self.size: int = card["size"]
+        self.takes_any_crop = card["cell"] is not None
         resolved = path.resolve()
         self.name = encode_name(os.fsencode(resolved.parent.name if resolved.name == MODEL else resolved.stem))
         self.sha256 = hashlib.sha256(data).hexdigest()
@@ -65,21 +70,28 @@ class Engine:
         """{input: (N, 3, H, W) float32} -> what the graph makes of it."""
         raise NotImplementedError
 
-    def restore(self, batch: NDArray[np.uint8], known: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """(N, H, W, 3) uint8 sRGB -> the same shape, restored. H = W = `size`, unless it takes any.
+    def restore(self, batch: NDArray[np.uint8], known: Sequence[Cells | None] | None = None) -> NDArray[np.uint8]:
+        """(N, H, W, 3) uint8 sRGB -> the same shape, restored. H = W = `size`; of a model of mosaics, any.
 
-        known: the priors, alike, for a model that starts from one; None: as the pixels tell.
+        known: the cells of each image, for a model of mosaics; None: as the pixels tell. Where they tell none it stays as it is.
+
+        Raises:
+            ModelFileError: the graph cannot do it.
+        """
+        if not self.card["cell"]:
+            return self.run(batch)
+        found = [cells.estimated(each) for each in batch] if known is None else known
+        return np.stack(cells.restore(batch, found, self.card["stride"], partial(in_tiles, self.run)))
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What the graph itself makes of (N, H, W, 3) uint8: alike. A model of mosaics takes them as `cells.even` makes them.
 
         Raises:
             ModelFileError: the graph cannot do it.
         """
         image = _channels_first(batch)
-        given = {model_file.INPUT: image}
-        if self.card["prior"]:
-            known = np.stack([priors.estimated(each) for each in batch]) if known is None else known
-            given[model_file.PRIOR] = _channels_first(known)
         try:
-            restored = self._run(given)
+            restored = self._run({model_file.INPUT: image})
         except Exception as error:
             raise ModelFileError(f"{_shown(self._path)} cannot restore {image.shape}: {_first_line(error)}") from error
         if restored.shape != image.shape:
@@ -88,7 +100,7 @@ class Engine:
 
     def _try(self) -> None:
         """A model whose graph does not do what its card says is refused before the first photo, not in the middle."""
-        self.restore(np.zeros((1, self.size, self.size, 3), np.uint8))
+        self.run(np.zeros((1, self.size, self.size, 3), np.uint8))
 
 
 class OnnxEngine(Engine):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dataset_tools import files, image_io, priors
+from dataset_tools import cells, files, image_io, priors
 from dataset_tools.archive import group_rule
 from dataset_tools.errors import DatasetError, PhotoError, UsageError
 from dataset_tools.groups import SPLITS
@@ -231,8 +231,8 @@ def _restore(engine: Engine, pairs: Sequence[PairRow], direction: str) -> Iterat
     halves = [read_halves(pair, engine.size, direction) for pair in pairs]
     inputs = np.stack([a for a, _ in halves])  # (N, S, S, 3) uint8
     restored = engine.restore(inputs)
-    told = engine.card["prior"] and all(priors.has_mosaic(pair.degradations) for pair in pairs)
-    known = np.stack([priors.recorded(a, pair.degradations) for pair, a in zip(pairs, inputs, strict=True)]) if told else None
+    told = engine.card["cell"] and all(priors.has_mosaic(pair.degradations) for pair in pairs)
+    known = [cells.recorded(a, pair.degradations) for pair, a in zip(pairs, inputs, strict=True)] if told else None
     better = engine.restore(inputs, known) if told else [None] * len(pairs)
     for pair, (a, b), image, with_grid in zip(pairs, halves, restored, better, strict=True):
         images = pair_images(a, b, image, pair.degradations, more=("lanczos",))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import onnx
 
-from dataset_tools import degradations, image_io, priors, resources
+from dataset_tools import degradations, image_io, resources
 from dataset_tools.degrade_crop import degrade_anew
 from dataset_tools.errors import ModelFileError, UsageError
 from pipelines.engines import OnnxEngine, resolve_model
@@ -66,8 +66,8 @@ def export_model(model: str | Path, output: Path, *, float16: bool = False, lice
         trial = Path(folder) / output.name
         model_file.write(trial, made, card)
         before, after = OnnxEngine(source), OnnxEngine(trial)
-        a, prior = probe(before.card, before.size)
-        off = np.abs(before.restore(a, prior).astype(np.int16) - after.restore(a, prior))
+        a = probe(before.card, before.size)
+        off = np.abs(before.restore(a).astype(np.int16) - after.restore(a))
         if off.max() > LEVELS:
             raise ModelFileError(f"{in_words(output)} was not written: it would restore values that are {off.max()} levels off")
         model_file.write(output, made, card)
@@ -75,12 +75,12 @@ def export_model(model: str | Path, output: Path, *, float16: bool = False, lice
     return Exported(output, size, sha256, int(off.max()), float((off > 0).mean()))
 
 
-def probe(card: Mapping[str, Any], size: int) -> tuple[Rgb, Rgb | None]:
-    """(A, its prior or None), each (N, size, size, 3) uint8: photos that ship, degraded as the card says the model learned."""
+def probe(card: Mapping[str, Any], size: int) -> Rgb:
+    """A, (N, size, size, 3) uint8: photos that ship, degraded as the card says the model learned."""
     steps = [degradations.parse(step) for step in card["recipe"]]
     paths = sorted(resources.path("samples").glob("*.jpg"))[::3]
     made = []
     for number, path in enumerate(paths):
         b = cv2.resize(image_io.read(path).rgb8, (size, size), interpolation=cv2.INTER_AREA)
         made.append(degrade_anew(steps, np.random.default_rng(number), np.asarray(b))[0])
-    return np.stack(made), np.stack([priors.estimated(a) for a in made]) if card["prior"] else None
+    return np.stack(made)

@@ -78,7 +78,7 @@ def restore_photos(
         format: JPEG, PNG, WEBP or TIFF for all that is restored; None: each keeps its own.
         mask: write the map of invented pixels beside each photo, NAME.mask.png: 0 is the photo's own, 255 the model's.
         label: draw a small visible note on what was restored.
-        manifest: a dataset that was built of photos of these names: its crops tell where in them a model of mosaics is to look.
+        manifest: a dataset that was built of photos of these names: a model that learned from faces is given its crops.
         engine: onnxruntime, openvino or openvino-bfloat16.
         workers: processes; 0: this process alone; None: one a core, or this process where there is little to do.
         time_limit: seconds for one photo, or for a batch of crops; None: TIME_LIMIT, where there are worker processes.

@@ -161,7 +161,7 @@ def _facts_of(row: Row) -> list[str]:
     told = [f"{row.width} × {row.height}{', resized for the model' if row.resized else ''}"]
     for region in row.regions:
         _, _, width, height = region["box"]
-        told.append(f"{width} × {height} restored{_grid(region)}{'; ' + region['note'] if region.get('note') else ''}")
+        told.append(f"{width} × {height} restored{_grid(region)}")
     for name, value in (row.metrics or {}).get("restored", {}).items():
         others = [f"{other} {values[name]:.3f}" for other, values in (row.metrics or {}).items()
                   if other not in ("restored", "original") and name in values]  # fmt: skip

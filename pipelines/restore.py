@@ -80,6 +80,10 @@ class Restorer(Protocol):
     def size(self) -> int:
         """S, pixels along each side of what `restore` takes."""
 
+    @property
+    def takes_any_crop(self) -> bool:
+        """Whether `restore` takes images of other sizes as well."""
+
     def restore(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(N, S, S, 3) uint8 sRGB -> the same shape, restored."""
 
@@ -87,10 +91,13 @@ class Restorer(Protocol):
 def restore_crops(engine: Restorer, crops: Sequence[Rgb]) -> list[Rgb]:
     """Each crop, uint8 (H, W, 3) sRGB of any size, restored at its own size, `BATCH` at a time through the engine.
 
-    A crop of the model's size goes straight through. Any other is resized (area downwards, bicubic upwards) so that its longer
-    side is the model's, padded to a square by repeating its border, restored, cut out of the padding, and resized back.
+    A crop of the model's size goes straight through, and any to a model of mosaics. Others are resized (area downwards, bicubic
+    upwards) so that the longer side is the model's, padded to a square by repeating the border, restored, cut out, and resized
+    back.
     """
     restored: list[Rgb] = []
+    if engine.takes_any_crop:
+        return [image for rgb in crops for image in engine.restore(rgb[None])]
     for start in range(0, len(crops), BATCH):
         some = crops[start : start + BATCH]
         batch = np.stack([_to_square(rgb, engine.size) for rgb in some])  # (N, S, S, 3) uint8
@@ -100,7 +107,7 @@ def restore_crops(engine: Restorer, crops: Sequence[Rgb]) -> list[Rgb]:
 
 def is_resized(engine: Restorer, rgb: Rgb) -> bool:
     """True where `rgb` does not have the model's size, so that restoring it resizes it there and back."""
-    return rgb.shape[:2] != (engine.size, engine.size)
+    return not engine.takes_any_crop and rgb.shape[:2] != (engine.size, engine.size)
 
 
 def _inner(rgb: Rgb, size: int) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_tools import degradations, priors
+from dataset_tools import cells, degradations, priors
 from dataset_tools.degradations import Step
 from dataset_tools.errors import UsageError
 from dataset_tools.manifest import open_dataset
@@ -20,7 +20,7 @@ from pipelines.plot import Panel, Series, line_plot
 from pipelines.restore import BATCH, Figures, Rgb, measure_pair
 
 MOST = 100  # images of the split, evenly taken
-RESTORED = "restored"  # of a model that starts from a prior: with the grid that the pixels tell
+RESTORED = "restored"  # of a model of mosaics: with the grid that the pixels tell
 METRICS = ("psnr", "ssim", "l1")
 
 
@@ -117,8 +117,8 @@ def _measured(engine: Engine, originals: Sequence[Rgb], step: Step, first: int) 
              for index, rgb in enumerate(originals)]  # fmt: skip
     inputs = [degradations.apply(rgb, each) for rgb, each in zip(originals, drawn, strict=True)]
     batch = np.stack(inputs)
-    if engine.card["prior"] and all(map(priors.has_mosaic, drawn)):
-        known = np.stack([priors.recorded(a, each) for a, each in zip(inputs, drawn, strict=True)])
+    if engine.card["cell"] and all(map(priors.has_mosaic, drawn)):
+        known = [cells.recorded(a, each) for a, each in zip(inputs, drawn, strict=True)]
         restored = {RESTORED: engine.restore(batch), KNOWN: engine.restore(batch, known)}
     else:
         restored = {RESTORED: engine.restore(batch)}

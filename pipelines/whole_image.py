@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dataset_tools.cells import CELL
 from pix2pix.pixels import LUMA, chroma_matrix
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
@@ -17,6 +18,7 @@ Restore = Callable[[Rgb], Rgb]  # (N, h, w, 3) -> the same shape
 STRIP = 256  # rows of the photo that are worked on at once
 OVERLAP = 4  # tiles overlap by 1 / OVERLAP of their side
 BATCH = 8  # tiles
+TILE = 512  # pixels a side of what a model of mosaics is given at once
 
 
 def size_for(shape: tuple[int, ...], size: int, stride: int) -> tuple[int, int]:
@@ -60,22 +62,24 @@ def _enlarged(small: NDArray[np.float32], shape: tuple[int, ...], rows: slice) -
     return np.asarray(cv2.warpAffine(small, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
-def restored_in_tiles(rgb: Rgb, restore: Restore, size: int) -> Rgb:
+def restored_in_tiles(rgb: Rgb, restore: Restore, size: int, step: int = 1) -> Rgb:
     """`rgb`, uint8 (H, W, 3), through a model of `size` x `size` pixels, at the photo's own size.
 
     Tiles overlap by a quarter and fade into each other; a photo that is smaller than a tile is continued by its mirror image.
-    Memory beside the two photos is that of a row of tiles.
+    Memory beside the two photos is that of a row of tiles. They begin at multiples of `step` pixels, of which photo and size are
+    multiples too; above 1 the mirror stands at the border of such a step, not in the middle of its last pixel.
     """
     height, width = rgb.shape[:2]
     whole = rgb
     if min(height, width) < size:
-        rows = [cv2.borderInterpolate(row, height, cv2.BORDER_REFLECT_101) for row in range(max(height, size))]
-        columns = [cv2.borderInterpolate(column, width, cv2.BORDER_REFLECT_101) for column in range(max(width, size))]
+        mirror = cv2.BORDER_REFLECT if step > 1 else cv2.BORDER_REFLECT_101
+        rows = [cv2.borderInterpolate(row, height, mirror) for row in range(max(height, size))]
+        columns = [cv2.borderInterpolate(column, width, mirror) for column in range(max(width, size))]
         whole = rgb[np.ix_(rows, columns)]
     made = np.empty_like(whole)
     ramp = np.minimum(np.arange(1, size + 1), np.arange(size, 0, -1)).clip(max=size // OVERLAP).astype(np.float32)
     weights = np.outer(ramp, ramp)[:, :, None]
-    tops, lefts = list(_starts(whole.shape[0], size)), list(_starts(whole.shape[1], size))
+    tops, lefts = (list(_starts(length, size, step)) for length in whole.shape[:2])
     total = np.zeros((size, whole.shape[1], 3), np.float32)
     weight = np.zeros((size, whole.shape[1], 1), np.float32)
     for place, top in enumerate(tops):
@@ -93,7 +97,14 @@ def restored_in_tiles(rgb: Rgb, restore: Restore, size: int) -> Rgb:
     return made[:height, :width]
 
 
-def _starts(length: int, size: int) -> Iterator[int]:
-    """Where tiles begin: evenly, the first at 0, the last at length - size, at most 1 - 1 / OVERLAP of their size apart."""
+def in_tiles(run: Restore, images: Rgb) -> Rgb:
+    """(N, H, W, 3) through a model of mosaics, (N, h, w, 3) -> alike, in tiles where they are larger than TILE pixels a side."""
+    if max(images.shape[1:3]) <= TILE:
+        return run(images)
+    return np.stack([restored_in_tiles(each, run, TILE, CELL) for each in images])
+
+
+def _starts(length: int, size: int, step: int) -> Iterator[int]:
+    """Where tiles begin: evenly, the first at 0, the last at length - size, about 1 - 1 / OVERLAP of their size apart at most."""
     count = max(1, -(-(length - size) // (size - size // OVERLAP)) + 1)
-    return (round(place * (length - size) / max(count - 1, 1)) for place in range(count))
+    return (round(place * (length - size) / max(count - 1, 1) / step) * step for place in range(count))

@@ -31,8 +31,8 @@ class Engine(Protocol):
     size: int
     any_size: bool
 
-    def restore(self, batch: Rgb, known: Rgb | None = None) -> Rgb:
-        """(N, H, W, 3) uint8 and its priors -> restored."""
+    def run(self, batch: Rgb) -> Rgb:
+        """(N, H, W, 3) uint8 -> restored; of a model of mosaics, as `cells.even` makes them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,6 @@ class Outcome:
     photo: Photo | None
     mask: NDArray[np.uint8] | None = None  # (H, W) 0 to 255: how much of each pixel was invented
     regions: tuple[dict[str, Any], ...] = ()  # what was restored, for a report
-    refused: tuple[str, ...] = ()  # a line for each region that this model cannot restore
     notes: tuple[str, ...] = ()
 
 
@@ -63,16 +62,16 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequenc
     the whole photo, in tiles at its own size.
 
     Args:
-        windows: where a dataset's crops of this photo lie, of a model of mosaics.
+        windows: where a dataset's crops of this photo lie: a model that learned from faces takes them for the faces.
     """
     task = engine.card["task"]
     if task == "mosaic":
-        return _regions(engine, photo, wishes, windows)
+        return _regions(engine, photo, wishes)
     if task == "other" and engine.card["crop"].get("kind") == "faces":
-        return _faces(engine, photo, wishes)
+        return _faces(engine, photo, wishes, windows)
     stride = int(engine.card["stride"])
     if task == "colorize" and engine.any_size:
-        made, paler = colorized(photo.opaque, engine.restore, engine.size, stride, wishes.strength)
+        made, paler = colorized(photo.opaque, engine.run, engine.size, stride, wishes.strength)
         notes = []
         if paler:
             notes.append(f"{paler:.1%} of the pixels were given paler colours than the model's, to keep their luminance")
@@ -80,25 +79,28 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequenc
             notes.append("it had colours, which the model's have replaced")
         whole = np.full(made.shape[:2], 255, np.uint8)
         return Outcome(with_changes(in_colour(photo), photo.opaque, made), whole, notes=tuple(notes))
-    made = restored_in_tiles(photo.opaque, engine.restore, engine.size)
+    made = restored_in_tiles(photo.opaque, engine.run, engine.size)
     if wishes.strength < 1:
         made = np.rint(photo.opaque + wishes.strength * (made.astype(np.float32) - photo.opaque)).astype(np.uint8)
     return Outcome(with_changes(photo, photo.opaque, made), np.full(made.shape[:2], 255, np.uint8))
 
 
-def _faces(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
+def _faces(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequence[Square]) -> Outcome:
     """Each face as the crop that the model learned from, laid back into the photo."""
     rgb, card = photo.opaque, engine.card["crop"]
     made, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.uint8)
-    found = [face for face in _face_search().detect(rgb) if max(face.box[2:]) >= wishes.least][: wishes.largest]
+    largest = sorted(windows, key=lambda each: -each.side)
+    found = [(each, (each.x, each.y, each.side, each.side)) for each in largest] or [
+        (crops.face_square(face.box, rgb.shape, card.get("margin") or 0.25, card.get("padding") or "clamp"), face.box)
+        for face in _face_search().detect(rgb)
+    ]
     told = []
-    for face in found:
-        window = crops.face_square(face.box, rgb.shape, card.get("margin") or 0.25, card.get("padding") or "clamp")
-        (restored,) = engine.restore(crops.crop(rgb, window, engine.size, "reflect")[None])
+    for window, box in [each for each in found if max(each[1][2:]) >= wishes.least][: wishes.largest]:
+        (restored,) = engine.run(crops.crop(rgb, window, engine.size, "reflect")[None])
         rows, columns, pixels, part = places.face_pasted(made, window, restored, wishes.strength)
         made[rows, columns] = pixels
         mask[rows, columns] = np.maximum(mask[rows, columns], np.rint(255 * part).astype(np.uint8))
-        told.append({"box": [round(value) for value in face.box], "size": engine.size})
+        told.append({"box": [round(value) for value in box], "size": engine.size})
     if not told:
         return Outcome(None)
     return Outcome(with_changes(photo, rgb, made, mask > 0), mask, tuple(told))
@@ -112,30 +114,21 @@ def _face_search() -> Any:
     return FaceSearch()
 
 
-def _regions(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequence[Square]) -> Outcome:
+def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
     rgb = photo.opaque
     found = [each for each in find_regions(rgb) if _side(each) >= wishes.least and not _is_jpegs_own(photo, each)]
-    found = sorted(found, key=lambda each: -int(each.mask.sum()))
+    found = sorted(found, key=lambda each: -int(each.mask.sum()))[: wishes.largest]
     made, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.uint8)
     told: list[dict[str, Any]] = []
-    refused: list[str] = []
     for region in found:
-        if len(told) == wishes.largest:
-            break
-        try:
-            spot = places.placed(region, engine.card, engine.any_size, windows)
-        except places.UnknownBlocks as error:
-            refused.append(str(error))
-            continue
-        image, prior = places.seen_by_the_model(rgb, spot)
-        (restored,) = engine.restore(image[None], prior[None])
-        rows, columns, pixels, weights = places.pasted(made, spot, restored, wishes.strength)
+        top, left, restored = places.restored_around(rgb, region, engine.run, int(engine.card["stride"]))
+        rows, columns, pixels, weights = places.pasted(made, region, (top, left), restored, wishes.strength)
         made[rows, columns] = pixels
         mask[rows, columns] = np.maximum(mask[rows, columns], np.rint(255 * weights).astype(np.uint8))
-        told.append(_told(spot))
+        told.append(_told(region))
     if not told:
-        return Outcome(None, refused=tuple(refused))
-    return Outcome(with_changes(photo, rgb, made, mask > 0), mask, tuple(told), tuple(refused))
+        return Outcome(None)
+    return Outcome(with_changes(photo, rgb, made, mask > 0), mask, tuple(told))
 
 
 def _is_jpegs_own(photo: Photo, region: Region) -> bool:
@@ -144,12 +137,10 @@ def _is_jpegs_own(photo: Photo, region: Region) -> bool:
     return coarse and region.grid.block == 8 and photo.info.orientation == 1 and not (region.grid.phase_y or region.grid.phase_x)
 
 
-def _told(spot: places.Placed) -> dict[str, Any]:
-    top, left, bottom, right = spot.region.box
-    grid = spot.region.grid
-    box, phase = [left, top, right - left, bottom - top], [grid.phase_y, grid.phase_x]
-    told: dict[str, Any] = {"box": box, "block": grid.block, "phase": phase, "size": spot.size}
-    return told | ({"note": spot.note} if spot.note else {})
+def _told(region: Region) -> dict[str, Any]:
+    top, left, bottom, right = region.box
+    grid = region.grid
+    return {"box": [left, top, right - left, bottom - top], "block": grid.block, "phase": [grid.phase_y, grid.phase_x]}
 
 
 def _side(region: Region) -> int:

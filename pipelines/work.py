@@ -18,7 +18,6 @@ from dataset_tools.archive import encode_name
 from dataset_tools.crops import Square
 from dataset_tools.errors import (
     DatasetError,
-    NotTrainedFor,
     OutputError,
     OutputTaken,
     PhotoError,
@@ -231,8 +230,6 @@ def _photo(engine: Engine, file: _Read, photo: image_io.Photo, outcome: Outcome,
     target, item = file.task.target, file.task.item
     row = Row(item.source, None, "restored", width=photo.info.width, height=photo.info.height, regions=outcome.regions)
     if outcome.photo is None:
-        if outcome.refused:
-            raise NotTrainedFor("; ".join(outcome.refused))
         data = file.data if settings.gps else without_location(file.data, photo)
         notes = () if data == file.data else ("copied as it is, but for its location and its thumbnail",)
         if target.as_it_is.suffix != target.name.suffix and target.name != target.as_it_is:
@@ -246,9 +243,7 @@ def _photo(engine: Engine, file: _Read, photo: image_io.Photo, outcome: Outcome,
         after = _with_label(after)
     xmp = mark(engine.name, engine.sha256, photo.info.xmp, gps=settings.gps, source=file.sha256)
     written = rewrite(file.data, after, after.samples, target.format, xmp, gps=settings.gps)
-    row = replace(
-        row, output=encode_name(os.fsencode(target.name)), notes=(*_said(photo), *outcome.refused, *outcome.notes, *written.notes)
-    )
+    row = replace(row, output=encode_name(os.fsencode(target.name)), notes=(*_said(photo), *outcome.notes, *written.notes))
     wanted = file.task.on_page or file.task.on_sheet
     shown = Shown(item.source, {"input": photo.rgb8, "restored": outcome.photo.rgb8}) if wanted else None
     return _Made(written.data, target.name, row, _mask(engine, outcome.mask, target), shown)

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools import degradations, degrade_crop, image_io, pairs, priors
+from dataset_tools import cells, degradations, degrade_crop, image_io, mosaic_grid, pairs, priors
 from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.manifest import PairRow
 
@@ -27,11 +28,10 @@ CACHE_BYTES = 1 << 30  # decoded pairs kept in memory; beyond that they lie in a
 
 
 class Batch(NamedTuple):
-    """A, B and, for a generator that starts from one, the prior: each (N, S, S, 3) uint8."""
+    """A and B: each (N, side, side, 3) uint8."""
 
     a: Rgb
     b: Rgb
-    prior: Rgb | None = None
 
 
 def read_pair(row: PairRow, size: int, direction: str = "AtoB") -> tuple[Rgb, Rgb]:
@@ -42,6 +42,13 @@ def read_pair(row: PairRow, size: int, direction: str = "AtoB") -> tuple[Rgb, Rg
                            f"{2 * size}×{size}: all must be of one size")  # fmt: skip
     a, b = pairs.split(rgb, direction)
     return a, b
+
+
+def cells_of(a: Rgb, row: PairRow) -> cells.Cells:
+    """Those that `row` records, or in a classic dataset those that the pixels tell; what shows none is taken for one of CELL."""
+    if priors.has_mosaic(row.degradations):
+        return cells.recorded(a, row.degradations)
+    return cells.estimated(a) or cells.of_grid(a, mosaic_grid.Grid(cells.CELL))
 
 
 class Batches:
@@ -56,7 +63,7 @@ class Batches:
         flip: mirror half of the pairs.
         direction: "AtoB", or "BtoA" for datasets that hold their input on the right.
         anew: the steps of the recipe, if A shall be made from B again each time, after its jitter and flip; else A is read.
-        prior: give the prior too, half of the time by the record of the mosaic, half by what the pixels tell.
+        window: for a generator that starts from cells: give squares of so many pixels a side (see cells.window); 0: whole images.
         cache_bytes: bound of the memory for decoded pairs.
         spill: a folder for those that do not fit; their file has no name and goes with the process.
         part: (i, n): this process makes the i-th of n equal parts of each batch.
@@ -64,7 +71,7 @@ class Batches:
 
     def __init__(
         self, rows: Sequence[PairRow], size: int, batch: int, seed: int, *, jitter: int = 0, flip: bool = False,
-        direction: str = "AtoB", anew: Sequence[degradations.Step] = (), prior: bool = False,
+        direction: str = "AtoB", anew: Sequence[degradations.Step] = (), window: int = 0,
         cache_bytes: int = CACHE_BYTES, spill: Path | None = None, part: tuple[int, int] = (0, 1),
     ):  # fmt: skip
         if not rows:
@@ -79,7 +86,7 @@ class Batches:
                 f"a batch of {batch} cannot be shared by {part[1]} workers: give a --batch that is a multiple of {part[1]}"
             )
         self.rows, self.size, self.batch, self.seed = rows, size, batch, seed
-        self.jitter, self.flip, self.direction, self.anew, self.prior = jitter, flip, direction, list(anew), prior
+        self.jitter, self.flip, self.direction, self.anew, self.window = jitter, flip, direction, list(anew), window
         self.part = part
         self._store = _Store(len(rows), (1 if anew else 2, size, size, 3), cache_bytes, spill)
         self._order = lru_cache(maxsize=2)(self._shuffled)
@@ -109,7 +116,7 @@ class Batches:
         return np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.rows))
 
     def _sample(self, position: int) -> tuple[Rgb, ...]:
-        """(A, B) or (A, B, prior) at `position` of the endless order."""
+        """(A, B) at `position` of the endless order."""
         epoch, place = divmod(position, len(self.rows))
         index = int(self._order(epoch)[place])
         rng = np.random.default_rng((self.seed, 1, position))
@@ -117,14 +124,13 @@ class Batches:
         if self.anew:
             (b,) = self._moved(images, rng, int(rng.integers(self.jitter + 1)))
             a, drawn = degrade_crop.degrade_anew(self.anew, rng, b)
-            return (a, b, self._prior(a, drawn, rng)) if self.prior else (a, b)
-        if self.prior:
-            images = [*images, self._prior(images[0], self.rows[index].degradations, rng)]
+            row = replace(self.rows[index], degradations=drawn)
+            return cells.window(b, cells_of(a, row), self.window, rng) if self.window else (a, b)
+        if self.window:
+            a, b = images
+            a, b = cells.window(b, cells_of(a, self.rows[index]), self.window, rng)
+            return (cv2.flip(a, 1), cv2.flip(b, 1)) if self.flip and rng.random() < 0.5 else (a, b)
         return tuple(self._moved(images, rng, self.jitter))
-
-    def _prior(self, a: Rgb, drawn: list[dict[str, object]], rng: np.random.Generator) -> Rgb:
-        known = rng.random() < 0.5 and priors.has_mosaic(drawn)
-        return priors.recorded(a, drawn) if known else priors.estimated(a)
 
     def _load(self, index: int) -> list[Rgb]:
         found = self._store.get(index)

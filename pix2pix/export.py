@@ -11,9 +11,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from dataset_tools.cells import CELL
 from dataset_tools.errors import ModelFileError, UsageError
 from pix2pix import model_file
 from pix2pix.backend import keras
+from pix2pix.layers import REACH, between_kernel
 from pix2pix.networks import build_generator, weights_by_path
 from pix2pix.pixels import LUMA, chroma_matrix
 from pix2pix.spec import Spec
@@ -21,7 +23,7 @@ from pix2pix.spec import Spec
 TOLERANCE = 1e-3  # on [-1, 1]: an eighth of a grey level
 PROVEN = 2  # seeded random images that the proof runs on
 
-Probe = tuple[NDArray[np.float32], NDArray[np.float32] | None]
+Probe = NDArray[np.float32]
 
 
 def write_model_file(generator: Any, path: Path, card: Mapping[str, Any], probe: Probe | None = None) -> float:
@@ -30,7 +32,7 @@ def write_model_file(generator: Any, path: Path, card: Mapping[str, Any], probe:
     Args:
         generator: built from `card["spec"]`, in any precision; the file holds its float32 weights.
         card: the fields of model_file.CARD, except those filled in here (stride, largest_difference) and there.
-        probe: (A, prior or None), each (N, S, S, 3) float32 [-1, 1]: images to compare on beside two seeded random ones.
+        probe: A, (N, side, side, 3) float32 [-1, 1]: images to compare on beside two seeded random ones.
 
     Returns:
         The largest absolute difference between the two, on [-1, 1]; it also stands in the card.
@@ -77,20 +79,16 @@ def _network(spec: Spec, weights: Mapping[str, NDArray[np.float32]]) -> Any:
     return network
 
 
-def _images(spec: Spec, probe: Probe | None) -> list[NDArray[np.float32]]:
-    """What the proof runs on: [A] or [A, prior], each (N, S, S, 3)."""
-    count = 2 if spec.generator.starts_from == "prior" else 1
-    shape = (count, PROVEN, spec.size, spec.size, 3)
-    images = list(np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32))
-    given = [] if probe is None else [each for each in probe if each is not None]
-    return [np.concatenate(pair) for pair in zip(images, given, strict=True)] if given else images
+def _images(spec: Spec, probe: Probe | None) -> NDArray[np.float32]:
+    """What the proof runs on: (N, side, side, 3)."""
+    images = np.random.default_rng(0).uniform(-1, 1, (PROVEN, spec.side, spec.side, 3)).astype(np.float32)
+    return images if probe is None else np.concatenate([images, probe])
 
 
-def _largest_difference(model: bytes, network: Any, images: Sequence[NDArray[np.float32]]) -> float:
+def _largest_difference(model: bytes, network: Any, images: NDArray[np.float32]) -> float:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    names = (model_file.INPUT, model_file.PRIOR)[: len(images)]
-    (restored,) = session.run([model_file.OUTPUT], {n: x.transpose(0, 3, 1, 2) for n, x in zip(names, images, strict=True)})
-    expected = np.asarray(network(images if len(images) > 1 else images[0], training=False))
+    (restored,) = session.run([model_file.OUTPUT], {model_file.INPUT: images.transpose(0, 3, 1, 2)})
+    expected = np.asarray(network(images, training=False))
     return float(np.abs(restored.transpose(0, 2, 3, 1) - expected).max())
 
 
@@ -110,12 +108,11 @@ class _Nodes:
 
 
 def to_graph(network: Any) -> Any:
-    """The onnx.GraphProto of a functional Keras network with the inputs A (and prior) and one output, NHWC; the graph is NCHW.
+    """The onnx.GraphProto of a functional Keras network with the input A and one output, NHWC; the graph is NCHW.
 
     One initializer for each weight, under its path and in its Keras shape. Raises ModelFileError where a layer has no emitter.
     """
-    names = {id(tensor): name for tensor, name in zip(network.inputs, (model_file.INPUT, model_file.PRIOR), strict=False)}
-    inputs, nodes = list(names.values()), _Nodes()
+    names, nodes = {id(network.inputs[0]): model_file.INPUT}, _Nodes()
     for layer in network.operations:
         if type(layer).__name__ == "InputLayer":
             continue
@@ -129,7 +126,7 @@ def to_graph(network: Any) -> Any:
     return helper.make_graph(
         nodes.nodes,
         "generator",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", channels, *sides]) for name in inputs],
+        [helper.make_tensor_value_info(model_file.INPUT, TensorProto.FLOAT, ["batch", channels, *sides])],
         [helper.make_tensor_value_info(model_file.OUTPUT, TensorProto.FLOAT, ["batch", network.output_shape[-1], *sides])],
         [numpy_helper.from_array(np.asarray(weight), path) for path, weight in weights_by_path(network).items()],
     )
@@ -170,7 +167,7 @@ def _conv_transpose(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
 
 def _doubled_conv(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
     """The doubling and the 4×4 convolution that the layer stands for, with its own kernel."""
-    doubled = _doubled(nodes, inputs, f"{layer.name}/double", (2, 2))
+    doubled = _repeated(nodes, inputs, f"{layer.name}/double", (2, 2))
     kernel = nodes.add("Transpose", [_weight(layer, "kernel")], f"{layer.name}/kernel", perm=[3, 2, 0, 1])
     return nodes.add("Conv", [doubled, kernel, _weight(layer, "bias")], layer.name, pads=[1, 1, 2, 2], kernel_shape=[4, 4])
 
@@ -181,6 +178,27 @@ def _space_to_depth(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
 
 def _depth_to_space(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
     return nodes.add("DepthToSpace", inputs, layer.name, blocksize=layer.factor, mode="DCR")
+
+
+def _cell_means(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    return _means(nodes, inputs[0], layer.name)
+
+
+def _means(nodes: _Nodes, image: str, name: str) -> str:
+    return nodes.add("AveragePool", [image], name, kernel_shape=[CELL, CELL], strides=[CELL, CELL])
+
+
+def _between(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    pads = nodes.add("Constant", [], f"{layer.name}/pads", value_ints=[0, 0, REACH, REACH, 0, 0, REACH, REACH])
+    padded = nodes.add("Pad", [*inputs, pads], f"{layer.name}/padded", mode="edge")
+    kernel = nodes.constant(between_kernel().transpose(3, 2, 0, 1), f"{layer.name}/kernel")  # (192, 3, 9, 9)
+    return nodes.add("Conv", [padded, kernel], layer.name, kernel_shape=[2 * REACH + 1] * 2)
+
+
+def _keep_means(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
+    image, cells = inputs
+    off = nodes.add("Sub", [cells, _means(nodes, image, f"{layer.name}/means")], f"{layer.name}/off")
+    return nodes.add("Add", [image, _repeated(nodes, [off], f"{layer.name}/even", (CELL, CELL))], layer.name)
 
 
 def _luminance(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
@@ -233,10 +251,10 @@ def _activation(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
 
 def _upsampling(nodes: _Nodes, layer: Any, inputs: list[str]) -> str:
     _require(layer, layer.interpolation == "nearest", "nearest interpolation")
-    return _doubled(nodes, inputs, layer.name, layer.size)
+    return _repeated(nodes, inputs, layer.name, layer.size)
 
 
-def _doubled(nodes: _Nodes, inputs: list[str], name: str, factors: Sequence[int]) -> str:
+def _repeated(nodes: _Nodes, inputs: list[str], name: str, factors: Sequence[int]) -> str:
     scales = nodes.constant([1, 1, *factors], f"{name}/scales")
     return nodes.add("Resize", [*inputs, "", scales], name, mode="nearest", nearest_mode="floor",
                      coordinate_transformation_mode="asymmetric")  # fmt: skip
@@ -259,5 +277,6 @@ EMITTERS: dict[str, Callable[[_Nodes, Any, list[str]], str]] = {
     "Conv2D": _conv, "Conv2DTranspose": _conv_transpose, "BatchNormalization": _batch_norm, "LeakyReLU": _leaky_relu,
     "ReLU": _relu, "Activation": _activation, "UpSampling2D": _upsampling, "Concatenate": _concatenate, "Add": _add,
     "Dropout": _dropout, "SpaceToDepth": _space_to_depth, "DepthToSpace": _depth_to_space, "DoubledConv2D": _doubled_conv,
-    "Luminance": _luminance, "Chroma": _chroma, "Clip": lambda nodes, layer, inputs: _clip(nodes, layer.name, inputs),
+    "CellMeans": _cell_means, "Between": _between, "KeepMeans": _keep_means, "Luminance": _luminance, "Chroma": _chroma,
+    "Clip": lambda nodes, layer, inputs: _clip(nodes, layer.name, inputs),
 }  # fmt: skip

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dataset_tools.cells import CELL
 from pix2pix.backend import keras, layers
-from pix2pix.layers import Chroma, Clip, DepthToSpace, DoubledConv2D, Luminance, SpaceToDepth
+from pix2pix.layers import Between, CellMeans, Chroma, Clip, DepthToSpace, DoubledConv2D, KeepMeans, Luminance, SpaceToDepth
 from pix2pix.spec import Spec
 
 DROPPED = 3  # decoder layers with dropout in the transposed_unet
@@ -96,19 +97,19 @@ def _refined(spec: Spec, precision: str, x: Any, width: int, blocks: int, name: 
 def _residual(spec: Spec, precision: str) -> Any:
     """What is known + a correction by a U-Net of residual blocks, all of whose work is at 1/stem of the size and below.
 
-    What is known (`starts_from`): the input; the prior of a mosaic, which is a second input; or the luminance of the input, and
-    then the correction has two channels, blue and red difference, and leaves the luminance alone. The last layer starts at
-    zero, so training starts from what is known. No statistics of the batch are used; any multiple of the stride is a size.
+    What is known (`starts_from`): the input; the smooth image between the cells of a mosaic, and then the means of the restored
+    image over the cells are made to be the cells; or the luminance of the input, and then the correction has two channels, blue
+    and red difference, and leaves the luminance alone. The last layer starts at zero, so training starts from what is known. No
+    statistics of the batch are used; any multiple of the stride is a size.
     """
     part, stem = spec.generator, spec.generator.stem
-    image = known = layers.Input((None, None, 3), name="image")
-    inputs = image
-    if part.starts_from == "prior":
-        known = layers.Input((None, None, 3), name="prior")
-        inputs = [image, known]
+    image = known = x = layers.Input((None, None, 3), name="image")
+    if part.starts_from == "cells":
+        cells = CellMeans(dtype="float32", name="cells")(image)
+        known = DepthToSpace(CELL, dtype="float32", name="known")(Between(dtype="float32", name="between")(cells))
+        x = known
     elif part.starts_from == "luminance":
         known = Luminance(dtype="float32", name="luminance")(image)
-    x = layers.Concatenate(dtype=precision, name="seen")(inputs) if part.starts_from == "prior" else image
     x = SpaceToDepth(stem, dtype=precision, name="stem_pixels")(x)
     x = layers.Conv2D(part.filters[0], 3, padding="same", dtype=precision, name="stem_conv")(x)
     x = _refined(spec, precision, x, part.filters[0], part.blocks[0], "down_1")
@@ -130,7 +131,8 @@ def _residual(spec: Spec, precision: str) -> Any:
     x = DepthToSpace(stem, dtype=precision, name="out_pixels")(x)
     x = Chroma(dtype="float32", name="out_chroma")(x) if chroma else x
     x = layers.Add(dtype="float32", name="out_add")([known, x])
-    return keras.Model(inputs, Clip(dtype="float32", name="out_clip")(x), name="generator")
+    x = KeepMeans(dtype="float32", name="out_means")([x, cells]) if part.starts_from == "cells" else x
+    return keras.Model(image, Clip(dtype="float32", name="out_clip")(x), name="generator")
 
 
 GENERATORS: dict[str, Callable[[Spec, str], Any]] = {

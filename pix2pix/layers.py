@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from dataset_tools.cells import CELL
 from pix2pix.backend import layers, ops
 from pix2pix.pixels import LUMA, chroma_matrix
 
 # Rows of a 5-tap kernel of stride 2 as sums of the 4 taps that follow a doubling: w3, w2+w3, w1+w2, w0+w1, w0.
 _SPREAD = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], np.float32)
+REACH = 4  # cells on each side that `Between` looks at
 _LARGE = 16  # pixels a side of an input from which the summed kernel pays for itself
 
 
@@ -88,6 +91,72 @@ class DepthToSpace(layers.Layer):  # type: ignore[misc]
         count, height, width, channels = shape
         assert channels
         return count, height and height * self.factor, width and width * self.factor, channels // self.factor**2
+
+
+class CellMeans(layers.Layer):  # type: ignore[misc]
+    """The mean of each square of CELL × CELL pixels: (N, H, W, C) -> (N, H / CELL, W / CELL, C)."""
+
+    def call(self, x: Any) -> Any:
+        """(N, H, W, C) -> (N, H / CELL, W / CELL, C)."""
+        return cell_means(x)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(N, H, W, C) -> (N, H / CELL, W / CELL, C)."""
+        count, height, width, channels = shape
+        return count, height and height // CELL, width and width // CELL, channels
+
+
+class Between(layers.Layer):  # type: ignore[misc]
+    """The smooth image between cells, as DepthToSpace(CELL) takes it: (N, h, w, 3) -> (N, h, w, 3 CELL²).
+
+    Cubic convolution (Keys 1981) of the cells, after these were sharpened so that the means of the image over the cells are
+    nearly the cells themselves again: of the cubic alone they are too flat. Beyond the border the outermost cells go on.
+    """
+
+    def call(self, cells: Any) -> Any:
+        """(N, h, w, 3) -> (N, h, w, 3 CELL²)."""
+        x = cells
+        for axis in (1, 2):
+            first, last = (x[:, :1], x[:, -1:]) if axis == 1 else (x[:, :, :1], x[:, :, -1:])
+            x = ops.concatenate([ops.repeat(first, REACH, axis=axis), x, ops.repeat(last, REACH, axis=axis)], axis=axis)
+        return ops.conv(x, ops.convert_to_tensor(between_kernel(), dtype=self.compute_dtype), padding="valid")
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(N, h, w, 3) -> (N, h, w, 3 CELL²)."""
+        return (*shape[:-1], 3 * CELL**2)
+
+
+class KeepMeans(layers.Layer):  # type: ignore[misc]
+    """[image (N, H, W, C), cells (N, H / CELL, W / CELL, C)] -> the image, each square moved so that its mean is its cell."""
+
+    def call(self, given: list[Any]) -> Any:
+        """[(N, H, W, C), (N, H / CELL, W / CELL, C)] -> (N, H, W, C)."""
+        image, cells = given
+        return image + ops.repeat(ops.repeat(cells - cell_means(image), CELL, axis=1), CELL, axis=2)
+
+    def compute_output_shape(self, shapes: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+        """As the image."""
+        return shapes[0]
+
+
+def cell_means(x: Any) -> Any:
+    """(N, H, W, C) -> (N, H / CELL, W / CELL, C)."""
+    return ops.average_pool(x, CELL, CELL, padding="valid")
+
+
+@cache
+def between_kernel() -> np.ndarray:
+    """The kernel of `Between`: (2 REACH + 1, 2 REACH + 1, 3, 3 CELL²) float32, outputs ordered row, column, colour."""
+    offsets = np.arange(-2, 3)
+    places = (np.arange(CELL) + 0.5) / CELL - 0.5  # of the pixels of a cell, from its centre, in cells
+    away = np.abs(places[:, None] - offsets)  # (CELL, 5)
+    near, far = 1.5 * away**3 - 2.5 * away**2 + 1, -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
+    cubic = np.where(away <= 1, near, np.where(away < 2, far, 0.0))
+    sharper = 2 * (offsets == 0) - cubic.mean(axis=0)  # (5,): twice the cells less the means of what comes of them
+    line = np.stack([np.convolve(taps, sharper) for taps in cubic])  # (CELL, 9)
+    both = np.einsum("pi,qj->ijpq", line, line)  # (9, 9, CELL, CELL)
+    kernel = np.einsum("ijpq,co->ijcpqo", both, np.eye(3))
+    return np.asarray(kernel.reshape(*both.shape[:2], 3, -1), np.float32)
 
 
 class Luminance(layers.Layer):  # type: ignore[misc]

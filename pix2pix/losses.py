@@ -49,37 +49,31 @@ def dissimilarity(fake: Any, b: Any) -> Any:
 
 
 def in_range(image: Any) -> Any:
-    """uint8 0..255 -> float32 [-1, 1], as pixels.to_float; what is float32 already, or None, as it is.
+    """uint8 0..255 -> float32 [-1, 1], as pixels.to_float; what is float32 already, as it is.
 
     Batches travel to the device as uint8: a quarter of the bytes.
     """
-    if image is None or keras.backend.standardize_dtype(image.dtype) != "uint8":
+    if keras.backend.standardize_dtype(image.dtype) != "uint8":
         return image
     return ops.cast(image, "float32") / 127.5 - 1.0
 
 
-def seen(a: Any, prior: Any = None) -> Any:
-    """What a generator takes: A, or [A, prior] where it starts from a prior."""
-    return a if prior is None else [a, prior]
-
-
-def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, prior: Any, play: str) -> dict[str, Any]:
+def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, play: str) -> dict[str, Any]:
     """One pass of both networks in training mode over a batch: every loss, scalars.
 
     d_loss = (d_real + d_fake) / 2 is what D minimises; g_loss = adversarial_weight * g_adversarial + l1_weight * g_l1
     (+ ssim_weight * g_ssim) is what G minimises; g_l1 = mean |fake - b| on [-1, 1] (Isola et al. 2017), g_ssim = `dissimilarity`.
-    D sees A and an image; where there is a prior, it takes A's place. A generator of colours alone is held against B of its own
+    D sees A and an image. A generator of colours alone is held against B of its own
     luminance: that of A, which may have faded, is none of its business. In the play "generator" D is not asked, and g_loss is
     without it; in the play "discriminator" G runs as it restores.
     """
-    fake = generator(seen(a, prior), training=play != "discriminator")
+    fake = generator(a, training=play != "discriminator")
     if spec.generator.starts_from == "luminance":
         b = with_luminance(b, fake)
     losses: dict[str, Any] = {}
     if play != "generator":
-        condition = a if prior is None else prior
-        losses["d_real"] = adversarial(spec, discriminator([condition, b], training=True), True)
-        logits = discriminator([condition, fake], training=True)
+        losses["d_real"] = adversarial(spec, discriminator([a, b], training=True), True)
+        logits = discriminator([a, fake], training=True)
         losses["d_fake"] = adversarial(spec, logits, False)
         losses["d_loss"] = 0.5 * (losses["d_real"] + losses["d_fake"])
         losses["g_adversarial"] = adversarial(spec, logits, True)

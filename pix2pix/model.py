@@ -11,7 +11,8 @@ from dataset_tools.errors import RunError, UsageError
 from pix2pix.backend import keras, ops, steps
 from pix2pix.backend import name as backend
 from pix2pix.batches import Batch
-from pix2pix.losses import PLAYS, in_range, seen
+from pix2pix.losses import PLAYS, in_range
+from pix2pix.muon import with_muon
 from pix2pix.networks import build_discriminator, build_generator, variables_by_path, weights_by_path
 from pix2pix.spec import Spec
 
@@ -30,7 +31,7 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
         generator, discriminator: the two networks (keras.Model).
         ema: the generator that restores, where it is not `generator` itself: of averaged weights, or of recalibrated statistics.
 
-    Input and output of a call: (N, S, S, 3) float32 [-1, 1] RGB; a generator that starts from a prior takes [A, prior].
+    Input and output of a call: (N, S, S, 3) float32 [-1, 1] RGB; of a generator that starts from cells, (N, H, W, 3).
 
     Raises:
         UsageError: Keras runs on a backend that has no step here, or `updates` is none of the two.
@@ -48,13 +49,13 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
         if self.ema is not None:
             self.ema.trainable = False
             copy_weights(self.generator, self.ema)
-        self.generator_optimizer = _adam(spec, self.generator)
-        self.discriminator_optimizer = _adam(spec, self.discriminator)
+        self.generator_optimizer = _optimizer(spec, self.generator, spec.muon, precision)
+        self.discriminator_optimizer = _optimizer(spec, self.discriminator)
         self._steps: dict[str, Any] = {}
         self._restore: dict[str, Any] = {}
 
     def call(self, a: Any, training: bool = False) -> Any:
-        """A (or [A, prior]) -> restored, (N, S, S, 3) float32 [-1, 1]."""
+        """A -> restored, (N, S, S, 3) float32 [-1, 1]."""
         return self.generator(a, training=training)
 
     def trained(self, name: str) -> tuple[Any, Any]:
@@ -63,8 +64,8 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
             return self.generator, self.generator_optimizer
         return self.discriminator, self.discriminator_optimizer
 
-    def train_on_batch(self, a: Any, b: Any, prior: Any = None, play: str = "both") -> dict[str, float]:
-        """One update on A, B and, for a generator that starts from one, the prior: each (N, S, S, 3), uint8 or float32 [-1, 1].
+    def train_on_batch(self, a: Any, b: Any, play: str = "both") -> dict[str, float]:
+        """One update on A and B, each (N, side, side, 3) of the spec, uint8 or float32 [-1, 1].
 
         play: which networks change: "both", "generator" (D is not even asked), "discriminator".
 
@@ -75,21 +76,21 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
         assert play in PLAYS
         if play not in self._steps:
             self._steps[play] = self._backend.compiled(self, self._updates, play)
-        found: dict[str, float] = self._steps[play](a, b, prior)
+        found: dict[str, float] = self._steps[play](a, b)
         return found
 
-    def restore(self, a: Any, prior: Any = None, averaged: bool = False) -> np.ndarray:
+    def restore(self, a: Any, averaged: bool = False) -> np.ndarray:
         """A -> restored, NumPy (N, S, S, 3) float32 [-1, 1]; `averaged`: by the generator `ema`."""
         name = "ema" if averaged else "generator"
         if name not in self._restore:
             self._restore[name] = self._backend.inference(self.ema if averaged else self.generator)
-        return np.asarray(self._restore[name](seen(a, prior)))
+        return np.asarray(self._restore[name](a))
 
-    def judge(self, a: Any, image: Any, prior: Any = None) -> np.ndarray:
+    def judge(self, a: Any, image: Any) -> np.ndarray:
         """What D thinks of `image` as the original of A: logits (N, h, w, 1) float32, one for each patch."""
         if "discriminator" not in self._restore:
             self._restore["discriminator"] = self._backend.inference(self.discriminator)
-        return np.asarray(self._restore["discriminator"]([a if prior is None else prior, image]))
+        return np.asarray(self._restore["discriminator"]([a, image]))
 
     def recalibrate(self, batches: Iterable[Batch]) -> None:
         """Sets the moving statistics of BatchNorm in `ema` to the means over `batches`, seen in training mode without dropout.
@@ -107,10 +108,10 @@ class Pix2Pix(keras.Model):  # type: ignore[misc]  # keras is not typed
             layer.trainable = True  # else Keras runs it in inference mode
         for layer in drops:
             layer.rate = 0.0  # it would draw other numbers after a resumption
-        for count, (a, _, prior) in enumerate(batches):
+        for count, (a, _) in enumerate(batches):
             for layer in norms:
                 layer.momentum = count / (count + 1)
-            self.ema(seen(in_range(a), in_range(prior)), training=True)
+            self.ema(in_range(a), training=True)
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum, layer.trainable = momentum, False
         for layer, rate in zip(drops, rates, strict=True):
@@ -169,9 +170,17 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[m
         return rate * ops.minimum(1.0, ops.sqrt(self.hold / count)) if self.hold else rate
 
 
-def _adam(spec: Spec, network: Any) -> Any:
-    """Adam (Kingma and Ba 2015) for the weights of `network`, its variables made now so that a checkpoint can hold them."""
+def _optimizer(spec: Spec, network: Any, muon: float = 0.0, precision: str = "float32") -> Any:
+    """Adam (Kingma and Ba 2015), with Muon at that rate, for the weights of `network`.
+
+    Its variables are made now so that a checkpoint can hold them.
+    """
     rate: Any = WarmUp(spec.learning_rate, spec.warmup, spec.hold) if spec.warmup or spec.hold else spec.learning_rate
-    optimizer = steps().Adam(rate, beta_1=spec.beta1, global_clipnorm=spec.clip or None, name=f"{network.name}_optimizer")
+    told = {"beta_1": spec.beta1, "global_clipnorm": spec.clip or None, "name": f"{network.name}_optimizer"}
+    if muon:
+        dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"
+        optimizer = with_muon(steps().Adam)(rate, rate=muon / spec.learning_rate, dtype=dtype, **told)
+    else:
+        optimizer = steps().Adam(rate, **told)
     optimizer.build(network.trainable_variables)
     return optimizer

@@ -1,7 +1,7 @@
 """THE model file: one .onnx with the plain graph, every weight under its Keras path, and a card that says what it is.
 
-Input "image", output "restored": float32 (N, 3, H, W) in [-1, 1] RGB. Where the card says prior: "mosaic", a second input
-"prior", alike: the bicubic of the cell means (dataset_tools.priors). NumPy and onnx only.
+Input "image", output "restored": float32 (N, 3, H, W) in [-1, 1] RGB. Where the card names a cell, the image is a mosaic whose
+cells are squares of so many pixels from the corner on (dataset_tools.cells.even). No Keras here.
 """
 
 from __future__ import annotations
@@ -20,31 +20,32 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from dataset_tools import files
+from dataset_tools.cells import CELL
 from dataset_tools.errors import ModelFileError
 
 KEY = "photomend"  # of the one metadata property: the card as JSON
-FORMAT_VERSION = 2
-READABLE = (1, FORMAT_VERSION)  # 1 had no prior
+FORMAT_VERSION = 3
+READABLE = (1, 2, FORMAT_VERSION)  # 1 knew no mosaics; 2 took them with a second image, and is read where it has none
 MAX_BYTES = 1 << 30
 MAX_SIZE = 4096  # pixels
-INPUT, PRIOR, OUTPUT = "image", "prior", "restored"
+INPUT, OUTPUT = "image", "restored"
 OPSET, IR_VERSION = 17, 8  # old enough for the engines in use
 
 OPERATORS = frozenset((  # all that a graph of ours may hold: no loops, no branches, nothing that makes tensors of any size
-    "Add", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace", "Identity",
-    "LeakyRelu", "Mul", "Neg", "Relu", "Resize", "Sigmoid", "SpaceToDepth", "Sum", "Tanh", "Transpose",
+    "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace",
+    "Identity", "LeakyRelu", "Mul", "Neg", "Pad", "Relu", "Resize", "Sigmoid", "SpaceToDepth", "Sub", "Sum", "Tanh", "Transpose",
 ))  # fmt: skip
 MOST_VALUES = 1024  # of a tensor in the graph, for each pixel of the image
 
 CARD = {  # the fields of the card, all of them always there
-    "format_version": "2",
+    "format_version": "3",
     "task": "mosaic | colorize | other",
     "kind": "generator",
     "preset": "name of the spec it was trained with",
     "size": "S, pixels: the side of the images it was trained on",
     "stride": "pixels: a size it can take is a multiple of it; the graph's input says whether any but S is possible",
     "value_range": "[-1, 1]: uint8 x is x / 127.5 - 1, of the input and of the output",
-    "prior": "mosaic: the graph has a second input | null",
+    "cell": "pixels a side of a cell of the mosaics that it takes | null where it takes images as they are",
     "recipe": "the degradations of its training inputs, in order, as text",
     "direction": "AtoB | BtoA: which half of its training pairs was the input",
     "crop": "what a training image showed of its photo: kind, margin, align, padding",
@@ -64,7 +65,7 @@ CONSTANT: dict[str, Any] = {  # what every card says alike
     "statement": "What this model restores is invented, not recovered: a plausible guess, learned from other photos. "
     "It does not show who or what was there.",
 }
-DEFAULT = {"licence": "not stated", "validation": None, "prior": None, "direction": "AtoB"}
+DEFAULT = {"licence": "not stated", "validation": None, "cell": None, "direction": "AtoB"}
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -137,8 +138,8 @@ def _parse(path: Path, data: bytes) -> Any:
     if KEY not in {prop.key for prop in model.metadata_props}:
         raise ModelFileError(f"{path} has no photomend card: it was made by another program, or is cut short")
     names = ([each.name for each in model.graph.input], [each.name for each in model.graph.output])
-    if names not in (([INPUT], [OUTPUT]), ([INPUT, PRIOR], [OUTPUT])):
-        raise ModelFileError(f"{path} has the inputs and outputs {names}, but ours have {INPUT} (and {PRIOR}) and {OUTPUT}")
+    if names != ([INPUT], [OUTPUT]):
+        raise ModelFileError(f"{path} has the inputs and outputs {names}, but ours have {INPUT} and {OUTPUT}: train it again")
     return model
 
 
@@ -182,14 +183,15 @@ def _card(path: Path, model: Any) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format_version") not in READABLE:
         found = card.get("format_version") if isinstance(card, dict) else None
         raise ModelFileError(f"{path} is of format version {found}, this photomend reads {FORMAT_VERSION}: install a newer one")
-    card.setdefault("prior", None)
+    card.pop("prior", None)  # of version 2
+    card.setdefault("cell", None)
     card.setdefault("direction", "AtoB")
     if missing := sorted(CARD.keys() - card.keys()):
         raise ModelFileError(f"the card of {path} lacks {', '.join(missing)}: export the model again")
-    inputs = [each.name for each in model.graph.input]
-    if card["prior"] != ("mosaic" if PRIOR in inputs else None):
-        raise ModelFileError(f"the card of {path} says prior {card['prior']}, but its graph takes {' and '.join(inputs)}: "
-                             "export the model again")  # fmt: skip
+    if card["cell"] not in (None, CELL):
+        raise ModelFileError(
+            f"{path} takes mosaics with cells of {card['cell']!r} pixels, this photomend {CELL}: export it again"
+        )
     return card
 
 

@@ -14,7 +14,7 @@ from pix2pix.spec import Spec
 def build_generator(spec: Spec, precision: str = "float32") -> Any:
     """keras.Model: A (N, S, S, 3) float32 [-1, 1] -> restored, alike. The residual kind takes any multiple of the stride.
 
-    A residual one that starts from the prior takes a list of two: [A, prior].
+    One that starts from cells takes and makes them in squares of 8 pixels (dataset_tools.cells.even), as many as there are.
 
     precision: the dtype policy of the layers, "float32" or "mixed_bfloat16"; input, weights and output stay float32.
     """
@@ -22,12 +22,12 @@ def build_generator(spec: Spec, precision: str = "float32") -> Any:
 
 
 def build_discriminator(spec: Spec, precision: str = "float32") -> Any:
-    """keras.Model: [A, B], each (N, S, S, 3) float32 [-1, 1] -> logits (N, h, w, 1) float32, one for each patch.
+    """keras.Model: [A, B], each (N, side, side, 3) float32 [-1, 1] -> logits (N, h, w, 1) float32, one for each patch.
 
-    The two are concatenated in this order, A first. S = 256 gives 16 × 16 (article) or 30 × 30 patches (paper).
+    The two are concatenated in this order, A first. 256 pixels a side give 16 × 16 (article) or 30 × 30 patches (paper).
     """
-    a = layers.Input((spec.size, spec.size, 3), name="a")
-    b = layers.Input((spec.size, spec.size, 3), name="b")
+    a = layers.Input((spec.side, spec.side, 3), name="a")
+    b = layers.Input((spec.side, spec.side, 3), name="b")
     x = layers.Concatenate(name="pair", dtype=precision)([a, b])  # (N, S, S, 6)
     x = DISCRIMINATORS[spec.discriminator.kind](spec, precision, x)
     x = layers.Activation("linear", dtype="float32", name="logits")(x)

@@ -13,7 +13,8 @@ DISCRIMINATOR_KINDS = ("activation_norm", "patchgan", "plain")
 ADVERSARIAL = ("mse", "bce")
 PRECISIONS = ("float32", "mixed_bfloat16")  # dtype policies of the networks; weights and losses are float32 in both
 
-STARTS = ("input", "prior", "luminance")
+CELL_STEM = 2  # of a generator that starts from cells: four positions a side for each cell of 8 pixels
+STARTS = ("input", "cells", "luminance")
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,13 @@ class Spec:
     ema: float = 0.0  # decay of the moving average of G's weights, which is then what restores; 0 is none
     recalibrate: int = 0  # training batches from which BatchNorm's statistics are taken anew before restoring; 0: as they moved
     fresh: bool = False  # degrade B anew each time, where the recipe allows it
+    window: int = 128  # pixels a side of what a generator that starts from cells trains on, 8 a cell; a multiple of the stride
+    muon: float = 0.0  # learning rate of Muon at its highest, for G's 3×3 kernels between the first and the last layer; 0: Adam
 
     def __post_init__(self) -> None:
         _one_of("adversarial loss", self.adversarial, ADVERSARIAL)
+        if self.generator.starts_from == "cells" and (self.window % self.stride or self.generator.kind != "residual"):
+            raise ValueError(f"cells are for residual generators, in windows that are multiples of {self.stride}; {self}")
         if self.size < self.minimum or self.size % self.stride:
             raise UsageError(
                 f"{self.name} cannot take size {self.size}: it must be a multiple of {self.stride}, {self.minimum} or more; "
@@ -88,6 +93,16 @@ class Spec:
     def stride(self) -> int:
         """The size is a multiple of it, pixels."""
         return self.generator.stride
+
+    @property
+    def cells_side(self) -> int:
+        """The window of a generator that starts from cells, pixels; 0 of others."""
+        return self.window if self.generator.starts_from == "cells" else 0
+
+    @property
+    def side(self) -> int:
+        """Of the images that the networks train on, pixels: S, or the window of a generator that starts from cells."""
+        return self.cells_side or self.size
 
     @property
     def minimum(self) -> int:
@@ -102,8 +117,9 @@ class Spec:
         """This spec for a task (mosaic | colorize | other): a residual generator starts from what is known without it."""
         if self.generator.kind != "residual":
             return self
-        start = {"mosaic": "prior", "colorize": "luminance"}.get(task, "input")
-        return replace(self, generator=replace(self.generator, starts_from=start))
+        start = {"mosaic": "cells", "colorize": "luminance"}.get(task, "input")
+        stem = CELL_STEM if start == "cells" else self.generator.stem
+        return replace(self, generator=replace(self.generator, starts_from=start, stem=stem))
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers: equal to itself after a trip through JSON."""
@@ -152,7 +168,7 @@ def _same_keys(what: str, value: Any, kind: type[Any]) -> None:
 _TINY = Spec(
     name="tiny", size=64, batch=8, learning_rate=3e-4, beta1=0.5, l1_weight=100.0, adversarial="mse", jitter=0, flip=True,
     generator=GeneratorSpec("residual", (32, 64, 128), dropout=0.5, blocks=(1, 1, 1), stem=2),
-    discriminator=DiscriminatorSpec("plain", (16, 32, 64)),
+    discriminator=DiscriminatorSpec("plain", (16, 32, 64)), window=64,
 )  # fmt: skip
 
 # The recipe this project began with: the pix2pix of the Keras-GAN collection at 256 × 256, with eight levels.
@@ -169,13 +185,13 @@ _PAPER = Spec(
     discriminator=DiscriminatorSpec("patchgan", (64, 128, 256, 512)),
 )  # fmt: skip
 
-# Our own: it starts from what is known without it, works at 1/4 of the size and below, and uses no statistics of the batch.
-# docs/training.md explains its parts.
+# Our own: it starts from what is known without it, works at 1/4 of the size and below (of a mosaic, from 4 × 4 positions a cell),
+# and uses no statistics of the batch. docs/training.md explains its parts.
 _MEND = Spec(
-    name="mend", size=256, batch=8, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
+    name="mend", size=256, batch=16, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
     generator=GeneratorSpec("residual", (64, 128, 256, 384), blocks=(1, 1, 1, 2), stem=4),
     discriminator=DiscriminatorSpec("plain", (16, 32, 64, 128)),
-    adversarial_weight=0.1, ssim_weight=5.0, alone=1000, warmup=20, hold=1000, clip=1.0, ema=0.999, fresh=True,
+    adversarial_weight=0.1, ssim_weight=5.0, alone=4000, warmup=20, hold=2000, clip=1.0, ema=0.999, fresh=True, muon=0.02,
 )  # fmt: skip
 
 PRESETS: dict[str, Spec] = {spec.name: spec for spec in (_MEND, _ARTICLE, _PAPER, _TINY)}

@@ -17,7 +17,7 @@ UPDATES = ("fused",)
 Adam = keras.optimizers.Adam
 
 
-def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], dict[str, float]]:
+def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any], dict[str, float]]:
     """The update of `model` as one program, compiled once for each shape of a batch: NumPy in, floats out.
 
     As step_tf.fused: one pass, both networks, both gradients those of the weights before the step.
@@ -29,20 +29,20 @@ def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], d
     optimizers = (model.generator_optimizer, model.discriminator_optimizer)
     held = [*trained[0], *trained[1], *others, *averages, *optimizers[0].variables, *optimizers[1].variables]
 
-    def losses_of(g_weights: Any, d_weights: Any, other: Any, a: Any, b: Any, prior: Any) -> Any:
+    def losses_of(g_weights: Any, d_weights: Any, other: Any, a: Any, b: Any) -> Any:
         values = [*zip(trained[0], g_weights), *zip(trained[1], d_weights), *zip(others, other)]  # noqa: B905
         with keras.StatelessScope(state_mapping=values) as scope:
-            losses = objective(spec, generator, discriminator, a, b, prior, play)
+            losses = objective(spec, generator, discriminator, a, b, play)
         after = [
             value if (new := scope.get_current_value(each)) is None else new for each, value in zip(others, other, strict=True)
         ]
         return (losses["g_loss"], losses.get("d_loss", losses["g_loss"])), (losses, after)
 
-    def step(state: Any, a: Any, b: Any, prior: Any) -> Any:
+    def step(state: Any, a: Any, b: Any) -> Any:
         new = dict(state)
-        a, b, prior = in_range(a), in_range(b), in_range(prior)
+        a, b = in_range(a), in_range(b)
         _, backward, (losses, new["others"]) = jax.vjp(
-            lambda g, d: losses_of(g, d, state["others"], a, b, prior), state["g"], state["d"], has_aux=True
+            lambda g, d: losses_of(g, d, state["others"], a, b), state["g"], state["d"], has_aux=True
         )
         for name, network, optimizer, seeds in (("g", 0, optimizers[0], (1.0, 0.0)), ("d", 1, optimizers[1], (0.0, 1.0))):
             if play == {"g": "discriminator", "d": "generator"}[name]:
@@ -59,7 +59,7 @@ def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], d
     run = jax.jit(step, donate_argnums=0)
     assert optimizers[0].variables[0] is optimizers[0].iterations
 
-    def call(a: Any, b: Any, prior: Any) -> dict[str, float]:
+    def call(a: Any, b: Any) -> dict[str, float]:
         state = {
             "g": [each.value for each in trained[0]], "d": [each.value for each in trained[1]],
             "others": [each.value for each in others], "ema": [each.value for each in averages],
@@ -67,7 +67,7 @@ def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], d
             "d_optimizer": [each.value for each in optimizers[1].variables],
         }  # fmt: skip
         try:
-            new, losses = run(state, a, b, prior)
+            new, losses = run(state, a, b)
             losses = jax.device_get(losses)  # waits: what fails on the device fails here
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" in str(error):

@@ -15,8 +15,8 @@ from pix2pix import workers
 from pix2pix.backend import keras
 from pix2pix.losses import adversarial, averaged, generator_losses, in_range, norm, objective
 
-# (a, b, prior or None) -> {name of a loss: scalar}
-Step = Callable[[Any, Any, Any], dict[str, Any]]
+# (a, b) -> {name of a loss: scalar}
+Step = Callable[[Any, Any], dict[str, Any]]
 
 
 class Adam(keras.optimizers.Adam):  # type: ignore[misc]  # keras is not typed
@@ -39,9 +39,9 @@ def fused(model: Any, play: str) -> Step:
     D's moving statistics see the real pairs and the generated ones once each; G's update adds nothing to them.
     """
 
-    def step(a: Any, b: Any, prior: Any) -> dict[str, Any]:
+    def step(a: Any, b: Any) -> dict[str, Any]:
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
-            losses = objective(model.spec, model.generator, model.discriminator, a, b, prior, play)
+            losses = objective(model.spec, model.generator, model.discriminator, a, b, play)
         gradients = []
         if play != "discriminator":
             gradients.append(("g", generator_tape.gradient(losses["g_loss"], model.generator.trainable_variables)))
@@ -61,15 +61,15 @@ def article(model: Any, play: str) -> Step:
     in training mode, through D in inference mode, so that D's statistics are used and not touched.
     """
     spec, generator, discriminator = model.spec, model.generator, model.discriminator
-    if play != "both" or spec.generator.starts_from == "prior":
-        raise UsageError("--updates article is for presets without a prior, and trains both networks at each step")
+    if play != "both" or spec.generator.starts_from == "cells":
+        raise UsageError("--updates article is for presets that do not start from cells, and trains both networks at each step")
 
     def train_discriminator(a: Any, image: Any, real: bool) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             loss = adversarial(spec, discriminator([a, image], training=True), real)
         return loss, _update(model, "d", tape.gradient(loss, discriminator.trainable_variables))
 
-    def step(a: Any, b: Any, prior: Any) -> dict[str, Any]:
+    def step(a: Any, b: Any) -> dict[str, Any]:
         fake = generator(a, training=False)
         (d_real, _), (d_fake, d_gradient) = train_discriminator(a, b, True), train_discriminator(a, fake, False)
         losses = {"d_real": d_real, "d_fake": d_fake, "d_loss": 0.5 * (d_real + d_fake)}
@@ -129,24 +129,24 @@ def _average(strategy: Any, model: Any, name: str) -> None:
         )
 
 
-def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any, Any], dict[str, float]]:
+def compiled(model: Any, updates: str, play: str) -> Callable[[Any, Any], dict[str, float]]:
     """The update `updates` of `model` as one graph, traced once for each shape of a batch: NumPy in, floats out."""
     update = UPDATES[updates](model, play)
     strategy = getattr(model.generator.trainable_variables[0].value, "distribute_strategy", None)
 
-    def step(a: Any, b: Any, prior: Any) -> dict[str, Any]:
-        return update(in_range(a), in_range(b), in_range(prior))
+    def step(a: Any, b: Any) -> dict[str, Any]:
+        return update(in_range(a), in_range(b))
 
     @tf.function  # type: ignore[untyped-decorator]
-    def run(a: Any, b: Any, prior: Any) -> dict[str, Any]:
+    def run(a: Any, b: Any) -> dict[str, Any]:
         if strategy is None:
-            return step(a, b, prior)
-        losses = strategy.run(step, args=(a, b, prior))
+            return step(a, b)
+        losses = strategy.run(step, args=(a, b))
         return {name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for name, value in losses.items()}
 
-    def call(a: Any, b: Any, prior: Any) -> dict[str, float]:
+    def call(a: Any, b: Any) -> dict[str, float]:
         with _together():
-            given = [None if each is None else _shared(strategy, each) for each in (a, b, prior)]
+            given = [_shared(strategy, each) for each in (a, b)]
             return {name: float(value) for name, value in run(*given).items()}
 
     return call

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from dataset_tools import degradations
+from dataset_tools.cells import CELL
 from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.manifest import Dataset
 from dataset_tools.metrics import METRICS
@@ -66,7 +67,7 @@ def model_card(spec: Spec, data: Dataset, step: int, figures: Figures | None, di
     recipe = (data.info or {}).get("recipe", {})
     return {
         "task": task_of(data), "preset": spec.name, "size": spec.size, "recipe": recipe.get("degrade", []),
-        "prior": "mosaic" if spec.generator.starts_from == "prior" else None, "direction": direction,
+        "cell": CELL if spec.generator.starts_from == "cells" else None, "direction": direction,
         "crop": {"kind": recipe.get("crop"), "margin": recipe.get("margin"), "padding": recipe.get("padding"),
                  "align": recipe.get("align", False)},
         "step": step, "weights": _weights(spec), "dataset": data.fingerprint, "validation": figures,

@@ -91,13 +91,14 @@ def train_model(
              "val_images": val_images, "steps": steps, "val_every": val_every, "checkpoint_every": checkpoint_every,
              "strategy": strategy}  # fmt: skip
     pairs = data.pairs("train")
-    prior = spec.generator.starts_from == "prior"
     several = workers.told() if strategy == "multiworker" else None
     part = (several.rank, len(several.addresses)) if several else (0, 1)
     chief = part[0] == 0
     batches = Batches(pairs, spec.size, spec.batch, seed, jitter=spec.jitter, flip=spec.flip, direction=direction,
-                      anew=recipe_anew(data) if spec.fresh else (), prior=prior, spill=run, part=part)  # fmt: skip
-    validation = Validation(data.pairs("val"), spec.size, val_images, direction, spec.batch, metrics_told(data, metric), prior)
+                      anew=recipe_anew(data) if spec.fresh else (), window=spec.cells_side, spill=run, part=part)  # fmt: skip
+    validation = Validation(
+        data.pairs("val"), spec.size, val_images, direction, spec.batch, metrics_told(data, metric), spec.cells_side, spec.stride
+    )
     with folder.lock() if chief else nullcontext(), Stopper() as stopper:
         # --- the machine, as the run began with it
         held = folder.begin(asked) if chief else None
@@ -173,8 +174,8 @@ def train_model(
         # --- the loop
         with watch:
             tick = time.perf_counter()
-            for a, b, known in batches.stream(start, steps if ended == "steps" else start, ahead=_ahead(backend)):
-                losses = model.train_on_batch(a, b, known, play_at(done, spec, warmup_d))
+            for a, b in batches.stream(start, steps if ended == "steps" else start, ahead=_ahead(backend)):
+                losses = model.train_on_batch(a, b, play_at(done, spec, warmup_d))
                 done += 1
                 seconds += time.perf_counter() - tick
                 _check_finite(losses, done, last_saved, run)
@@ -220,8 +221,8 @@ def play_at(step: int, spec: Spec, warmup_d: int) -> str:
 def _check(spec: Spec, seed: int, updates: str, precision: str, warmup_d: int, strategy: str, max_seconds: float) -> None:
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: give 0 to {2**32 - 1}")
-    if updates == "article" and (spec.generator.starts_from == "prior" or spec.alone or warmup_d):
-        raise UsageError("--updates article trains both networks at each step, and knows no prior: take it with --preset article "
+    if updates == "article" and (spec.generator.starts_from == "cells" or spec.alone or warmup_d):
+        raise UsageError("--updates article trains both networks at each step, and knows no cells: take it with --preset article "
                          "or paper, and --warmup-d 0")  # fmt: skip
     if spec.recalibrate and spec.generator.kind == "residual":
         raise UsageError(f"--recalibrate: {spec.name} has no BatchNorm whose statistics could be taken anew, leave it away")

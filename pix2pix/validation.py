@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
-from dataset_tools import metrics, priors, sheets
+from dataset_tools import cells, metrics, sheets
 from dataset_tools.manifest import PairRow
-from pix2pix.batches import read_pair
+from pix2pix.batches import cells_of, read_pair
 from pix2pix.pixels import to_float, to_uint8
 
 Figures = dict[str, dict[str, float]]  # {"restored" | a baseline: {metric: mean}}
@@ -37,19 +37,20 @@ class Validation:
         count: how many of them; chosen by hash of their name, so that the choice never depends on order.
         batch: images that the model restores at once.
         names: the metrics.
-        prior: whether the model takes a prior; it is the one that the pixels tell, as when a photo is restored.
+        window: pixels a side of what a model that starts from cells trains on; 0 for others.
+        stride: of such a model: it takes multiples of so many pixels.
     """
 
     def __init__(
         self, rows: Sequence[PairRow], size: int, count: int, direction: str, batch: int,
-        names: Sequence[str] = ("psnr", "ssim", "l1"), prior: bool = False,
+        names: Sequence[str] = ("psnr", "ssim", "l1"), window: int = 0, stride: int = 1,
     ):  # fmt: skip
         chosen = sorted(rows, key=lambda row: hashlib.sha256(row.name.rpartition("/")[2].encode("utf-8")).digest())[:count]
         loaded = [read_pair(row, size, direction) for row in chosen]
         self.names, self.batch = tuple(names), batch
         self.a = [a for a, _ in loaded]
         self.b = [b for _, b in loaded]
-        self.priors = [priors.estimated(a) for a in self.a] if prior else None
+        self.window, self.stride, self.rows = window, stride, chosen
         self.baselines = [metrics.baselines(a, row.degradations) for a, row in zip(self.a, chosen, strict=True)]
         first = self.baselines[0] if self.baselines else {}
         known = [name for name in first if all(name in given for given in self.baselines)]
@@ -63,16 +64,31 @@ class Validation:
         measured = [metrics.measure(image, b, self.names) for image, b in zip(restored, self.b, strict=True)]
         return {name: float(np.mean([row[name] for row in measured])) for name in self.names}
 
-    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-        """All pairs as the model takes them: A, B and the prior, each (N, S, S, 3) float32 [-1, 1]."""
-        for start in range(0, len(self), self.batch):
-            some = slice(start, start + self.batch)
-            prior = None if self.priors is None else to_float(np.stack(self.priors[some]))
-            yield to_float(np.stack(self.a[some])), to_float(np.stack(self.b[some])), prior
+    def restore(self, generate: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
+        """Every A through `generate`, (N, H, W, 3) float32 [-1, 1] -> alike, as uint8 (S, S, 3).
 
-    def restore(self, generate: Callable[[np.ndarray, np.ndarray | None], np.ndarray]) -> list[np.ndarray]:
-        """Every A through `generate`, (A, prior) -> restored, each (N, S, S, 3) float32 [-1, 1]; as (S, S, 3) uint8."""
-        return [image for a, _, prior in self.batches() for image in to_uint8(np.asarray(generate(a, prior)))]
+        Where the model starts from cells, they are those that the pixels tell, as when a photo is restored.
+        """
+
+        def run(images: np.ndarray) -> np.ndarray:
+            return to_uint8(np.asarray(generate(to_float(images))))
+
+        if self.window:
+            return cells.restore(self.a, [cells.estimated(a) for a in self.a], self.stride, run, self.batch)
+        batches = (np.stack(self.a[start : start + self.batch]) for start in range(0, len(self), self.batch))
+        return [image for batch in batches for image in run(batch)]
+
+    def sides(self, restored: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(A, B, restored) of the first few images as the networks train on them, each (N, side, side, 3) float32 [-1, 1]."""
+        several = []
+        for a, b, made, row in list(zip(self.a, self.b, restored, self.rows, strict=True))[: self.batch]:
+            if self.window:
+                known = cells_of(a, row)
+                several.append((*cells.window(b, known, self.window), cells.window(made, known, self.window)[1]))
+            else:
+                several.append((a, b, made))
+        first, second, third = (to_float(np.stack(side)) for side in zip(*several, strict=True))
+        return first, second, third
 
     def diversity(self, restored: Sequence[np.ndarray]) -> float:
         """How much the restored images differ from one another, as a share of how much the originals do; near 0 is collapse.

@@ -18,7 +18,6 @@ from pix2pix.board import Board
 from pix2pix.events import Event
 from pix2pix.export import write_model_file
 from pix2pix.model import Pix2Pix
-from pix2pix.pixels import to_float
 from pix2pix.run_folder import RunFolder, best_of
 from pix2pix.timeline import Timeline
 from pix2pix.validation import SHOWN, Figures, Validation, better, unbeaten
@@ -80,7 +79,7 @@ class Watch:
             self.model.recalibrate(map(self.batch, range(self.model.spec.recalibrate)))
         if len(self.validation):
             averaged = self.model.ema is not None
-            restored = self.validation.restore(lambda a, prior: self.model.restore(a, prior, averaged))
+            restored = self.validation.restore(lambda a: self.model.restore(a, averaged))
             figures = {"restored": self.validation.mean(restored)}
             if averaged:
                 figures["raw"] = self.validation.mean(self.validation.restore(self.model.restore))
@@ -118,11 +117,10 @@ class Watch:
 
     def _patches(self, restored: Sequence[np.ndarray]) -> np.ndarray:
         """D's opinion of the first images, uint8: above on the originals, below on what was restored; white is "real"."""
-        a, b, prior = next(self.validation.batches())
-        fake = to_float(np.stack(restored[: len(a)]))
+        a, b, fake = self.validation.sides(restored)
         rows = []
         for images in (b, fake):
-            logits = self.model.judge(a, images, prior)[:SHOWN, :, :, 0]  # (n, h, w)
+            logits = self.model.judge(a, images)[:SHOWN, :, :, 0]  # (n, h, w)
             shares = np.clip(logits, 0, 1) if self.model.spec.adversarial == "mse" else 1 / (1 + np.exp(-logits))
             rows.append(np.concatenate([cv2.resize(np.rint(255 * each).astype(np.uint8), (PATCH_SIDE, PATCH_SIDE),
                                                    interpolation=cv2.INTER_NEAREST) for each in shares], axis=1))  # fmt: skip
@@ -132,8 +130,7 @@ class Watch:
         """Writes the model as model.onnx, and best.json. An export that fails is an alarm, and the one before stays."""
         probe = None
         if len(self.validation):
-            a, _, prior = next(self.validation.batches())
-            probe = (a[:2], None if prior is None else prior[:2])
+            probe = self.validation.sides(self.validation.a)[0][:2]
         network = self.model.generator if self.model.ema is None else self.model.ema
         try:
             write_model_file(network, self.folder.model, self.card(step, figures), probe)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools import degradations, image_io, mosaic_grid, pairs, priors
+from dataset_tools import cells, degradations, image_io, mosaic_grid, pairs
 from dataset_tools.errors import DatasetError, Unreadable, UsageError
 from dataset_tools.manifest import PairRow
 from dataset_tools.mosaic_grid import Grid, cell_means, paint
@@ -52,7 +52,7 @@ def mosaic_rows(folder: Path, recorded: Grid = CELLS) -> list[PairRow]:
 
 
 def same(one: Batch, other: Batch) -> bool:
-    return all((a is b is None) or np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_an_epoch_holds_every_pair_once(rows: list[PairRow]) -> None:
@@ -71,7 +71,6 @@ def test_a_batch_depends_on_seed_and_step_alone(rows: list[PairRow]) -> None:
     for batch, again in zip(stream[5:], later, strict=True):
         assert batch.a.dtype == batch.b.dtype == np.uint8
         assert batch.a.shape == batch.b.shape == (3, 32, 32, 3)
-        assert batch.prior is None
         assert same(batch, again)
     other = Batches(rows, 32, 3, seed=2, jitter=4, flip=True).at(5)
     assert not np.array_equal(other.a, stream[5].a)
@@ -81,18 +80,16 @@ def test_both_halves_are_augmented_alike(rows: list[PairRow]) -> None:
     batches = Batches(rows, 32, 5, seed=0, jitter=0, flip=True)
     flipped = 0
     for step in range(6):
-        a, b, _ = batches.at(step)
+        a, b = batches.at(step)
         assert np.array_equal(a, 255 - b)
         flipped += sum(not any(np.array_equal(image, textured(n, 32, 32)) for n in range(5)) for image in b)
     assert 5 < flipped < 25
 
 
-def test_one_draw_of_jitter_and_flip_for_all_three(tmp_path: Path) -> None:
-    """With the record of the grid and the smooth image unmoved, A, B and the prior would not fit each other any more."""
-    batches = Batches(mosaic_rows(tmp_path), 32, 4, seed=0, jitter=6, flip=True, prior=True)
+def test_one_draw_of_jitter_and_flip_for_both(tmp_path: Path) -> None:
+    batches = Batches(mosaic_rows(tmp_path), 32, 4, seed=0, jitter=6, flip=True)
     originals = [textured(number, 32, 32) for number in range(4)]
     grids = [paint(cell_means(b, CELLS), CELLS, (32, 32)) for b in originals]
-    smooth = [mosaic_grid.prior(a, CELLS) for a in grids]
 
     def moved(image: np.ndarray) -> list[np.ndarray]:
         large = cv2.resize(image, (38, 38), interpolation=cv2.INTER_CUBIC)
@@ -102,12 +99,10 @@ def test_one_draw_of_jitter_and_flip_for_all_three(tmp_path: Path) -> None:
     places = set()
     for step in range(5):
         batch = batches.at(step)
-        assert batch.prior is not None
-        for a, b, prior in zip(batch.a, batch.b, batch.prior, strict=True):
+        for a, b in zip(batch.a, batch.b, strict=True):
             (which, place), = [(n, k) for n, image in enumerate(originals) for k, cut in enumerate(moved(image))
                                if np.array_equal(cut, b)]  # fmt: skip
             assert np.array_equal(moved(grids[which])[place], a)
-            assert np.array_equal(moved(smooth[which])[place], prior)
             places.add(place)
     assert len(places) > 10
 
@@ -133,50 +128,128 @@ def test_anew_draws_another_mosaic_each_time(rows: list[PairRow]) -> None:
     assert len(blocks) > 2
 
 
-def test_half_of_the_priors_are_by_the_record_half_by_the_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priors, "estimated", lambda a: mosaic_grid.prior(a, CELLS))
-    batches = Batches(mosaic_rows(tmp_path, recorded=Grid(5, 1, 2)), 32, 4, seed=0, prior=True)
-    told = {"recorded": 0, "estimated": 0}
-    for step in range(50):
-        batch = batches.at(step)
-        assert batch.prior is not None
-        assert batch.prior.dtype == np.uint8
-        for a, prior in zip(batch.a, batch.prior, strict=True):
-            smooth = {"recorded": mosaic_grid.prior(a, Grid(5, 1, 2)), "estimated": mosaic_grid.prior(a, CELLS)}
-            (by,) = [name for name, image in smooth.items() if np.array_equal(image, prior)]
-            told[by] += 1
-    assert sum(told.values()) == 200
-    assert 75 < told["recorded"] < 125
+# --- windows, for a model that starts from cells
 
 
-def test_a_prior_without_a_record_is_what_the_pixels_tell(rows: list[PairRow], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mosaic_grid, "estimate", lambda a: None)
-    batches = Batches(rows, 32, 5, seed=0, flip=True, prior=True)
-    for step in range(4):
-        batch = batches.at(step)
-        assert batch.prior is not None
-        assert np.array_equal(batch.prior, batch.a)
+def of_the_cells(image: np.ndarray) -> np.ndarray:
+    """The mean of each square of 8 pixels: (…, H, W, 3) uint8 -> (…, H / 8, W / 8, 3)."""
+    *count, height, width, _ = image.shape
+    return np.asarray(image.reshape(*count, height // 8, 8, width // 8, 8, 3).mean((-4, -2), np.float64))
 
 
-def test_a_prior_anew_is_that_of_the_new_mosaic(rows: list[PairRow]) -> None:
-    batches = Batches(rows, 32, 5, seed=0, jitter=5, flip=True, anew=MOSAIC, prior=True)
-    fitting = 0
+def photos(folder: Path, size: int, count: int = 4) -> list[PairRow]:
+    """Pairs whose A is worth nothing: it is to be laid anew."""
+    made = []
+    for number in range(count):
+        path = folder / f"photo{number}.png"
+        b = textured(number, size, size)
+        image_io.write(path, pairs.stitch(255 - b, b), "PNG")
+        made.append(PairRow(path, None, [], path.name, path.name))
+    return made
+
+
+@pytest.mark.parametrize("recipe", [
+    "mosaic:block=8", "mosaic:block=4..24,phase=random", "mosaic:block=5..12,phase=random,space=random",
+])  # fmt: skip
+def test_the_cells_of_a_window_are_the_means_of_the_original_there(tmp_path: Path, recipe: str) -> None:
+    """Whatever the size of the cells and wherever they lie: to the model all are of 8 pixels, from the corner on."""
+    rows = photos(tmp_path, 64)
+    batches = Batches(rows, 64, 4, seed=0, jitter=6, flip=True, anew=[degradations.parse(recipe)], window=32)
+    off = []
+    for step in range(20):
+        a, b = batches.at(step)
+        assert a.shape == b.shape == (4, 32, 32, 3)
+        assert a.dtype == b.dtype == np.uint8
+        assert a.flags.c_contiguous
+        assert b.flags.c_contiguous
+        assert np.array_equal(a, a[:, ::8, ::8].repeat(8, axis=1).repeat(8, axis=2))
+        off.append(np.abs(of_the_cells(b) - a[:, ::8, ::8]))
+        assert (b.std(axis=(1, 2)) > a.std(axis=(1, 2))).all()  # there is more in it than the means
+    assert np.max(off) < (1.5 if "space" not in recipe else 4)  # through a crop, the middle of a cell stands for its mean
+    assert np.quantile(off, 0.99) < 1.5
+    assert np.mean(off) < 0.5
+
+
+def test_a_mosaic_that_its_recipe_leaves_out_at_times_is_no_end(tmp_path: Path) -> None:
+    """What shows none is taken for a mosaic of 8 pixels."""
+    anew = [degradations.parse("mosaic:block=8,p=0.5"), degradations.parse("grayscale")]
+    batches = Batches(photos(tmp_path, 64), 64, 4, seed=0, anew=anew, window=64)
     for step in range(8):
+        a, b = batches.at(step)
+        luma = b.astype(float) @ [0.299, 0.587, 0.114]
+        assert np.abs(of_the_cells(luma[..., None].repeat(3, axis=-1)) - a[:, ::8, ::8]).max() < 1.5
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_window_of_a_dataset_as_it_is_lies_anywhere(tmp_path: Path, flip: bool) -> None:
+    """Cells of 8 pixels from the corner on are cut as they are; nothing is enlarged, whatever the jitter."""
+    batches = Batches(mosaic_rows(tmp_path), 32, 4, seed=0, flip=flip, jitter=9, window=16)
+    originals = [textured(number, 32, 32) for number in range(4)]
+    places = set()
+    for step in range(40):
         batch = batches.at(step)
-        assert batch.prior is not None
-        for a, prior in zip(batch.a, batch.prior, strict=True):
-            fitting += np.array_equal(prior, mosaic_grid.prior(a, CELLS))
-    assert fitting >= 30  # half of them by the record; the others where the estimate is right
+        assert batch.a.shape == batch.b.shape == (4, 16, 16, 3)
+        for a, b in zip(batch.a, batch.b, strict=True):
+            found = [
+                (n, y, x, turned) for n, image in enumerate(originals) for y in (0, 8, 16) for x in (0, 8, 16)
+                for turned in (1, -1) if np.array_equal(image[y : y + 16, x : x + 16][:, ::turned], b)
+            ]  # fmt: skip
+            ((n, y, x, turned),) = found
+            grid = paint(cell_means(originals[n], CELLS), CELLS, (32, 32))
+            assert np.array_equal(grid[y : y + 16, x : x + 16][:, ::turned], a)
+            places.add(found[0])
+    assert len(places) > (50 if flip else 30)  # of 72 and 36
+    assert {turned for *_, turned in places} == ({1, -1} if flip else {1})
 
 
-@pytest.mark.parametrize("options", [{}, {"anew": MOSAIC, "prior": True, "jitter": 4, "flip": True}])
+def test_what_cannot_be_laid_anew_has_the_cells_of_its_record(tmp_path: Path) -> None:
+    """Also where the pixels would tell others. 6 × 6 of them are whole: a window of as many leaves nothing to draw."""
+    grid = Grid(5, 1, 2)
+    rows = mosaic_rows(tmp_path, recorded=grid)
+    batches = Batches(rows, 32, 4, seed=0, window=48)
+    batch = batches.at(0)
+    for a, b in zip(batch.a, batch.b, strict=True):
+        number = int(np.argmin([np.abs(cv2.resize(b, (30, 30)) - textured(n, 32, 32)[1:31, 2:].astype(float)).mean()
+                                for n in range(4)]))  # fmt: skip
+        original = textured(number, 32, 32)
+        mosaic = paint(cell_means(original, CELLS), CELLS, (32, 32))
+        expected = cells.window(original, cells.recorded(mosaic, rows[number].degradations), 48)
+        assert np.array_equal(a, expected[0])
+        assert np.array_equal(b, expected[1])
+        assert np.array_equal(a[::8, ::8], cell_means(mosaic, grid)[1:7, 1:7])
+
+
+@pytest.mark.parametrize("seen", [Grid(4), None])
+def test_a_classic_dataset_has_the_cells_that_its_pixels_tell(
+    rows: list[PairRow], monkeypatch: pytest.MonkeyPatch, seen: Grid | None
+) -> None:
+    monkeypatch.setattr(cells, "estimated", lambda a: seen and cells.of_grid(a, seen))
+    grid = seen or CELLS  # what shows none is taken for one of 8
+    batch = Batches(rows, 32, 5, seed=0, window=8 * 32 // grid.block).at(0)
+    found = {a[::8, ::8].tobytes() for a in batch.a}
+    assert found == {cell_means(255 - textured(number, 32, 32), grid).tobytes() for number in range(5)}
+
+
+def test_few_cells_are_mirrored(rows: list[PairRow]) -> None:
+    batch = Batches(rows, 32, 5, seed=0, anew=[degradations.parse("mosaic:block=16")], window=32).at(0)
+    for image in batch:
+        assert image.shape == (5, 32, 32, 3)
+        assert np.array_equal(image[:, :, 16:], image[:, :, 15::-1])
+        assert np.array_equal(image[:, 16:], image[:, 15::-1])
+    assert np.abs(of_the_cells(batch.b) - batch.a[:, ::8, ::8]).max() < 1.5
+
+
+WINDOWS = {"anew": MOSAIC, "window": 16, "jitter": 4, "flip": True}
+
+
+@pytest.mark.parametrize("options", [{}, WINDOWS, {"window": 16, "flip": True}])
 def test_the_parts_of_several_workers_are_the_whole_batch(rows: list[PairRow], options: dict[str, object]) -> None:
     whole = Batches(rows, 32, 4, seed=0, **options)  # type: ignore[arg-type]
     parts = [Batches(rows, 32, 4, seed=0, part=(i, 2), **options) for i in range(2)]  # type: ignore[arg-type]
     for step in range(6):
         shares = [part.at(step) for part in parts]
         assert [share.a.shape[0] for share in shares] == [2, 2]
-        for name in ("a", "b", *(["prior"] if options else [])):
+        for name in ("a", "b"):
             halves = [getattr(share, name) for share in shares]
             assert np.array_equal(np.concatenate(halves), getattr(whole.at(step), name))
     first, second = ({image.tobytes() for image in part.at(0).b} for part in parts)
@@ -245,7 +318,7 @@ def test_the_cache_is_bounded(rows: list[PairRow]) -> None:
 
 
 def test_a_stream_is_what_at_gives_however_far_it_looks_ahead(rows: list[PairRow]) -> None:
-    batches = Batches(rows, 32, 2, seed=0, jitter=3, flip=True, anew=MOSAIC, prior=True, cache_bytes=0)
+    batches = Batches(rows, 32, 2, seed=0, jitter=3, flip=True, anew=MOSAIC, window=16, cache_bytes=0)
     for ahead in (1, 3, 30):
         for start, stop in ((0, 7), (5, 12), (4, 4)):
             stream = list(batches.stream(start, stop, ahead=ahead))
@@ -267,16 +340,16 @@ from dataset_tools import degradations
 from dataset_tools.manifest import PairRow
 from pix2pix.batches import Batches
 rows = [PairRow(Path(p), None, [], p, p) for p in sys.argv[1:]]
-batches = Batches(rows, 32, 3, seed=5, jitter=4, flip=True, prior=True,
+batches = Batches(rows, 32, 3, seed=5, jitter=4, flip=True, window=16,
                   anew=[degradations.parse("mosaic:block=4..8,phase=random")])
 print(hashlib.sha256(b"".join(side.tobytes() for step in range(4) for side in batches.at(step))).hexdigest())
 """
 
 
 def test_another_process_draws_the_same(rows: list[PairRow]) -> None:
-    batches = Batches(rows, 32, 3, seed=5, jitter=4, flip=True, prior=True,
+    batches = Batches(rows, 32, 3, seed=5, jitter=4, flip=True, window=16,
                       anew=[degradations.parse("mosaic:block=4..8,phase=random")])  # fmt: skip
-    data = b"".join(side.tobytes() for step in range(4) for side in batches.at(step) if side is not None)
+    data = b"".join(side.tobytes() for step in range(4) for side in batches.at(step))
     line = [sys.executable, "-c", HASH, *(str(row.path) for row in rows)]
     done = subprocess.run(line, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "7"})
     assert done.stdout.strip() == hashlib.sha256(data).hexdigest()

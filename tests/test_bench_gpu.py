@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from bench.hlo import matrix_flops
+from dataset_tools.cells import CELL
 from pix2pix.backend import keras
+from pix2pix.layers import between_kernel
+from pix2pix.muon import POLYNOMIALS, is_hidden_kernel
 from pix2pix.networks import build_discriminator, build_generator
 from pix2pix.spec import PRESETS
 
@@ -80,7 +83,13 @@ def test_xla_counts_alike_where_it_counts() -> None:
     assert 0.99 * theirs < ours <= theirs  # theirs has the additions, too
 
 
-def forward_flops(network: object, images: list[np.ndarray]) -> float:
+def muon_flops(network: object) -> float:
+    """Two for each product of each matrix, (out, 9 in): its square, the square's square, and what they make of it."""
+    shapes = [weight.shape for weight in network.trainable_variables if is_hidden_kernel(weight)]  # type: ignore[attr-defined]
+    return len(POLYNOMIALS) * sum(2.0 * out**2 * (2 * 9 * given + out) for _, _, given, out in shapes)
+
+
+def forward_flops(network: object, images: np.ndarray | list[np.ndarray]) -> float:
     """Two for each product of each convolution, one image, borders included."""
     layers = [layer for layer in network.layers if hasattr(layer, "kernel")]  # type: ignore[attr-defined]
     made = keras.Model(network.inputs, [layer.output for layer in layers])(images)  # type: ignore[attr-defined]
@@ -119,16 +128,19 @@ def test_small(backend: str) -> None:
     assert number(found["Matrix"][0][1]) > 0
 
     spec = two_levels(PRESETS["mend"].for_task("mosaic").with_size(64))
-    images = [np.zeros((1, 64, 64, 3), np.float32)] * 2
-    g, d = forward_flops(build_generator(spec), images), forward_flops(build_discriminator(spec), images)
+    image = np.zeros((1, spec.side, spec.side, 3), np.float32)
+    generator = build_generator(spec)
+    g, d = forward_flops(generator, image), forward_flops(build_discriminator(spec), [image, image])
+    muon, between = muon_flops(generator), 2 * between_kernel().size * (spec.side // CELL) ** 2  # of no layer with a kernel
     assert [row[:2] for row in found["Speed"]] == [["`mend`", "2"], ["`mend`", "4"], ["`tiny`", "2"], ["`tiny`", "4"]]
     for preset, batch, step, pace, there, memory, executed, analysed, needed, share, there_share, target in found["Speed"]:
         assert min(map(number, (step, pace, there, analysed))) > 0
         assert number(pace) == pytest.approx(int(batch) / number(step), rel=0.03)
         assert memory == "-" if backend == "tensorflow" else 0 < number(memory) < 1
-        assert 0.7 < number(executed) / number(needed) < 1.01
+        beside = int(batch) * between + (muon if preset == "`mend`" else 0)
+        assert 0.7 < number(executed) / (number(needed) + beside / 1e9) < 1.01
         if preset == "`mend`":  # each layer forward, back to its weights, back to its input; D twice, and once more back to G
-            assert 0.7 < number(executed) * 1e9 / int(batch) / (3 * g + 7 * d) < 1.05
+            assert 0.7 < (number(executed) * 1e9 - muon) / int(batch) / (3 * g + 7 * d) < 1.05
         assert all(0 < number(each) < 150 for each in (share, there_share))
         assert target == "-"
 

@@ -227,7 +227,7 @@ def test_training_that_cannot_be_meant_gets_one_line(
     (tmp_path / "model.onnx").write_bytes(b"no model")
     capsys.readouterr()
     for options, code, line in (
-        ([three], 2, "a batch takes 8 pairs, but the train split has only 3: give --batch 3 or less"),
+        ([three], 2, f"a batch takes {PRESETS['mend'].batch} pairs, but the train split has only 3: give --batch 3 or less"),
         ([three, "--preset", "tiny", "--batch", "100"], 2,
          "a batch takes 100 pairs, but the train split has only 3: give --batch 3 or less"),
         ([one, "--preset", "tiny"], 2, "a batch takes 8 pairs, but the train split has only 1: give --batch 1"),
@@ -237,7 +237,7 @@ def test_training_that_cannot_be_meant_gets_one_line(
         ([three, "--batch", "2", "--seed", "-1"], 2, "--seed -1: give 0 to 4294967295"),
         ([three, "--batch", "2", "--ema", "1"], 2, "--ema 1.0: give 0 (none) to less than 1, such as 0.999"),
         ([three, "--batch", "2", "--updates", "article"], 2,
-         "--updates article trains both networks at each step, and knows no prior: take it with --preset article or paper, and "
+         "--updates article trains both networks at each step, and knows no cells: take it with --preset article or paper, and "
          "--warmup-d 0"),
         ([three, "--batch", "2", "--direction", "BtoA"], 1,
          f"{three} was made by photomend and holds its input on the left: leave --direction away"),

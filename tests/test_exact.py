@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 STEPS, HALF, MIDDLE = 2 * LOG_EVERY, LOG_EVERY, LOG_EVERY + 13
 OPTIONS = {**QUICK, "val_every": LOG_EVERY // 2, "checkpoint_every": LOG_EVERY // 2, "seed": 3}
-RUNS = {  # dropout, a prior and an average; the same in half precision; mosaics laid on anew, and G alone at first
+RUNS = {  # dropout, windows of cells and an average; the same in half precision; mosaics laid on anew, Muon, G alone at first
     "float32": {"ema": 0.9},
     "bfloat16": {"ema": 0.9, "precision": "mixed_bfloat16"},
     "mend": {"preset": "mend"},
@@ -105,7 +105,7 @@ def test_the_runs_are_what_they_should_be(scene: Path) -> None:
     for name, precision in (("float32", "float32"), ("bfloat16", "mixed_bfloat16")):
         told = json.loads((scene / name / "whole" / "run.json").read_text())
         assert told["exact"]["precision"] == precision
-        assert told["options"]["spec"]["generator"]["starts_from"] == "prior"
+        assert told["options"]["spec"]["generator"]["starts_from"] == "cells"
 
 
 def test_another_number_of_threads_is_not_the_same_bits(scene: Path, tmp_path: Path) -> None:

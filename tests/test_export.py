@@ -13,13 +13,24 @@ import onnx
 import onnxruntime
 import pytest
 
+from dataset_tools.cells import CELL
 from dataset_tools.errors import ModelFileError
 from pix2pix import export, model_file
 from pix2pix.export import EMITTERS, Probe, load_generator, to_graph, write_model_file
-from pix2pix.layers import Chroma, Clip, DepthToSpace, DoubledConv2D, Luminance, SpaceToDepth
+from pix2pix.layers import (
+    Between,
+    CellMeans,
+    Chroma,
+    Clip,
+    DepthToSpace,
+    DoubledConv2D,
+    KeepMeans,
+    Luminance,
+    SpaceToDepth,
+)
 from pix2pix.networks import build_generator, weights_by_path
 from pix2pix.spec import PRESETS, Spec
-from tests.test_networks import SMALL, asked, images, scramble
+from tests.test_networks import SMALL, images, means, scramble
 from tests.test_spec import of_the_first_version
 
 import keras  # isort: skip
@@ -30,17 +41,16 @@ VARIANTS = list(dict.fromkeys(spec.for_task(task) for spec in PRESETS.values() f
 
 def card(spec: Spec) -> dict[str, Any]:
     return {
-        "task": "mosaic", "prior": "mosaic" if spec.generator.starts_from == "prior" else None, "preset": spec.name,
+        "task": "mosaic", "cell": CELL if spec.generator.starts_from == "cells" else None, "preset": spec.name,
         "size": spec.size, "recipe": ["mosaic:block=8"], "crop": {"kind": "faces"}, "step": 3, "weights": "raw",
         "dataset": "abc", "validation": None, "spec": spec.to_json(),
     }  # fmt: skip
 
 
-def run(model: bytes, batch: Any) -> np.ndarray:
-    """(N, H, W, 3), or two of them, through ONNX Runtime."""
+def run(model: bytes, batch: np.ndarray) -> np.ndarray:
+    """(N, H, W, 3) through ONNX Runtime."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    given = zip(("image", "prior"), batch, strict=True) if isinstance(batch, list) else [("image", batch)]
-    return session.run(["restored"], {name: each.transpose(0, 3, 1, 2) for name, each in given})[0].transpose(0, 2, 3, 1)
+    return session.run(["restored"], {"image": batch.transpose(0, 3, 1, 2)})[0].transpose(0, 2, 3, 1)
 
 
 def round_trip(spec: Spec, path: Path) -> None:
@@ -54,13 +64,13 @@ def round_trip(spec: Spec, path: Path) -> None:
     expected = weights_by_path(generator)
     assert list(loaded) == list(expected) == list(model_file.read_weights(path))
     assert all(np.array_equal(np.asarray(loaded[name]), np.asarray(expected[name])) for name in expected)
-    a = asked(spec, 1, seed=9)
+    a = images(spec, 1, seed=9)
     expected_images = np.asarray(generator(a, training=False))
     assert np.array_equal(load_generator(path)(a, training=False), expected_images)
     assert np.abs(run(path.read_bytes(), a) - expected_images).max() < 1e-4
     graph = onnx.load(path).graph
-    assert [each.name for each in graph.input] == (["image", "prior"] if isinstance(a, list) else ["image"])
-    assert written["prior"] == ("mosaic" if isinstance(a, list) else None)
+    assert [each.name for each in graph.input] == ["image"]
+    assert written["cell"] == (8 if spec.generator.starts_from == "cells" else None)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "paper" else name for name in SMALL])
@@ -82,10 +92,25 @@ def test_batch_is_free_and_so_are_the_sides_of_a_convolutional_network(tmp_path:
         generator = scramble(build_generator(SMALL[name]))
         write_model_file(generator, tmp_path / "model.onnx", card(SMALL[name]))
         for count in (1, 3):
-            both = np.random.default_rng(count).uniform(-1, 1, (2, count, *sides, 3)).astype(np.float32)
-            batch = list(both) if name == "mend" else both[0]
+            batch = np.random.default_rng(count).uniform(-1, 1, (count, *sides, 3)).astype(np.float32)
             restored = run((tmp_path / "model.onnx").read_bytes(), batch)
             assert np.abs(restored - np.asarray(generator(batch, training=False))).max() < 1e-4
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_model_file_of_mosaics_keeps_the_cells_whatever_the_size(tmp_path: Path, trained: bool) -> None:
+    """Before training it draws the smooth image between them. Fewer than that looks at, and more than it was built with."""
+    generator = build_generator(SMALL["mend"])
+    write_model_file(scramble(generator) if trained else generator, tmp_path / "model.onnx", card(SMALL["mend"]))
+    data = model_file.read(tmp_path / "model.onnx")[0]
+    for rows, columns in ((1, 1), (3, 7), (20, 11)):
+        cells = np.random.default_rng(rows).uniform(-0.1, 0.1, (2, rows, columns, 3)).astype(np.float32)
+        mosaic = cells.repeat(CELL, axis=1).repeat(CELL, axis=2)
+        restored, expected = run(data, mosaic), np.asarray(generator(mosaic, training=False))
+        assert np.abs(restored - expected).max() < 1e-4
+        inside = (np.abs(restored) < 1).reshape(2, rows, CELL, columns, CELL, 3).all(axis=(2, 4))  # nothing of it is clipped
+        assert inside.mean() > (0.5 if trained else 0.999)
+        assert np.abs(means(restored) - cells)[inside].max(initial=0) < 1e-5
 
 
 @pytest.mark.slow
@@ -119,14 +144,11 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_probe_is_compared_too(tmp_path: Path) -> None:
-    generator = scramble(build_generator(SMALL["article"]))
-    probe = images(SMALL["article"], 1)
-    assert write_model_file(generator, tmp_path / "model.onnx", card(SMALL["article"]), (probe, None)) < 1e-4
-    refused(tmp_path / "model.onnx", generator, "by nan", (np.full_like(probe, np.nan), None))
-    generator = scramble(build_generator(SMALL["mend"]))
-    assert write_model_file(generator, tmp_path / "model.onnx", card(SMALL["mend"]), (probe, 0.5 * probe)) < 1e-4
-    for wrong in ((np.full_like(probe, np.nan), probe), (probe, np.full_like(probe, np.nan))):
-        refused(tmp_path / "model.onnx", generator, "by nan", wrong, "mend")
+    for name in ("article", "mend"):
+        generator = scramble(build_generator(SMALL[name]))
+        probe = images(SMALL[name], 1)
+        assert write_model_file(generator, tmp_path / "model.onnx", card(SMALL[name]), probe) < 1e-4
+        refused(tmp_path / "model.onnx", generator, "by nan", np.full_like(probe, np.nan), name)
 
 
 def test_a_layer_without_an_emitter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,19 +175,19 @@ def test_weights_that_do_not_fit_the_spec_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_file_of_the_first_version_is_loaded(tmp_path: Path) -> None:
-    """As photomend wrote it before there was `mend`: no prior, no key of the spec that came later, doublings of their own."""
+    """As photomend wrote it before there was `mend`: no cell, no key of the spec that came later, doublings of their own."""
     spec, path = SMALL["article"], tmp_path / "model.onnx"
     generator = scramble(build_generator(spec))
     write_model_file(generator, path, card(spec))
     told = model_file.read_card(path)
-    del told["prior"]
+    del told["cell"]
     told["spec"] = of_the_first_version(spec)
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {"photomend": json.dumps({**told, "format_version": 1})})
     onnx.save(model, path)
     a = images(spec)
     assert np.array_equal(load_generator(path)(a, training=False), generator(a, training=False))
-    assert model_file.read_card(path)["prior"] is None
+    assert model_file.read_card(path)["cell"] is None
     residual = of_the_first_version(SMALL["tiny"])  # which was drawn otherwise
     onnx.helper.set_model_props(model, {"photomend": json.dumps({**told, "format_version": 1, "spec": residual})})
     onnx.save(model, path)
@@ -200,11 +222,14 @@ TAKEN: dict[str, list[Callable[[], Any]]] = {  # type -> layers that are exporte
     "DoubledConv2D": [lambda: DoubledConv2D(5)],
     "SpaceToDepth": [lambda: SpaceToDepth(2), lambda: SpaceToDepth(4)],
     "DepthToSpace": [lambda: DepthToSpace(2)],
+    "CellMeans": [lambda: CellMeans()],
+    "Between": [lambda: Between()],
+    "KeepMeans": [lambda: KeepMeans()],
     "Luminance": [lambda: Luminance()],
     "Chroma": [lambda: Chroma()],
     "Clip": [lambda: Clip()],
 }
-CHANNELS = {"Luminance": 3, "Chroma": 2, "DepthToSpace": 12}  # that a layer takes; 4 where it takes any
+CHANNELS = {"Luminance": 3, "Chroma": 2, "DepthToSpace": 12, "Between": 3}  # that a layer takes; 4 where it takes any
 REFUSED: dict[str, list[Callable[[], Any]]] = {  # type -> layers of that type that are not
     "Conv2D": [
         lambda: layers.Conv2D(4, 3, padding="valid"),
@@ -229,6 +254,9 @@ REFUSED: dict[str, list[Callable[[], Any]]] = {  # type -> layers of that type t
     "DoubledConv2D": [],
     "SpaceToDepth": [],
     "DepthToSpace": [],
+    "CellMeans": [],
+    "Between": [],
+    "KeepMeans": [],
     "Luminance": [],
     "Chroma": [],
     "Clip": [],
@@ -240,7 +268,11 @@ REFUSED: dict[str, list[Callable[[], Any]]] = {  # type -> layers of that type t
 def network(layer: Any) -> Any:
     """A network (N, 8, 8, C) -> … with `layer` in it, which gets two inputs if it merges."""
     image = layers.Input((8, 8, CHANNELS.get(type(layer).__name__, 4)))
-    given = [image, layers.ReLU(name="other")(image)] if isinstance(layer, layers.Add | layers.Concatenate) else image
+    given: Any = image
+    if isinstance(layer, layers.Add | layers.Concatenate):
+        given = [image, layers.ReLU(name="other")(image)]
+    elif isinstance(layer, KeepMeans):
+        given = [image, layers.Conv2D(4, 8, strides=8, padding="same", name="other")(image)]
     return scramble(keras.Model(image, layer(given), name="generator"))
 
 

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from dataset_tools.errors import ModelFileError, UsageError
+from dataset_tools.mosaic_grid import estimate
 from pipelines.cli import run as photomend
 from pipelines.engines import OnnxEngine
 from pipelines.export import export_model, probe
@@ -100,12 +101,14 @@ def test_a_model_that_would_restore_otherwise_is_not_written(tmp_path: Path, mon
 
 
 def test_the_proof_is_made_of_photos_as_the_model_knows_them() -> None:
-    card = {"recipe": ["mosaic:block=8,phase=random"], "prior": "mosaic"}
-    a, prior = probe(card, 64)
-    assert a.shape == (8, 64, 64, 3) == prior.shape  # type: ignore[union-attr]
-    assert np.array_equal(a, probe(card, 64)[0])
-    assert not np.array_equal(a, prior)
-    assert probe({"recipe": ["grayscale"], "prior": None}, 32)[1] is None
+    a = probe({"recipe": ["mosaic:block=8,phase=random"], "cell": 8}, 64)
+    assert a.shape == (8, 64, 64, 3)
+    assert a.dtype == np.uint8
+    assert np.array_equal(a, probe({"recipe": ["mosaic:block=8,phase=random"], "cell": 8}, 64))
+    assert {grid.block for image in a if (grid := estimate(image))} == {8}
+    gray = probe({"recipe": ["grayscale"], "cell": None}, 32)
+    assert gray.shape == (8, 32, 32, 3)
+    assert np.ptp(gray, axis=-1).max() == 0
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

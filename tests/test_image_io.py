@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from bench.profiles import P3, WHITE, gamma, icc, rgb_profile, xyz
 from dataset_tools import errors, image_io, resources
 from dataset_tools.files import TEMPORARY
 
@@ -100,35 +101,8 @@ def tiff(samples: np.ndarray, order: str = "<", planar: bool = False, **tags: in
     return header + data + struct.pack(order + "H", len(values)) + entries + bytes(4) + tail
 
 
-def icc(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", connection: bytes = b"XYZ ") -> bytes:
-    """A minimal ICC version 2 profile (ICC.1:2001-04)."""
-    table, body, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
-    for name, value in tags.items():
-        table += struct.pack(">4sII", name, at + len(body), len(value))
-        body += value + bytes(-len(value) % 4)
-    white = struct.pack(">3i", 63190, 65536, 54061)  # D50 as s15Fixed16
-    header = struct.pack(">I4sI4s4s4s", 128 + len(table + body), bytes(4), 0x02400000, kind, space, connection)
-    header += struct.pack(">6H4s4s", 2024, 1, 1, 0, 0, 0, b"acsp", bytes(4)) + bytes(24) + white
-    return header.ljust(128, b"\0") + table + body
-
-
-def xyz(values: Any) -> bytes:
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
-
-
-def gamma(value: float) -> bytes:
-    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(value * 256))
-
-
-WHITE = (0.9642, 1.0, 0.8249)
 ADOBE = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])  # RGB -> XYZ, D50
-P3 = np.array([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]])
 SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
-
-
-def rgb_profile(matrix: np.ndarray, exponent: float) -> bytes:
-    columns = {name: xyz(matrix[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
-    return icc(b"RGB ", {b"wtpt": xyz(WHITE), **columns, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma(exponent))})
 
 
 def srgb_encode(linear: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dataset_tools import build, image_io, manifest, pairs, staging
 from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
-from dataset_tools.mosaic_grid import Grid
+from dataset_tools.mosaic_grid import Grid, prior
 from pipelines import restore_photos
 from pipelines.inputs import find
 from pipelines.mark import SOURCE_TYPE, is_marked
@@ -74,6 +74,22 @@ def test_a_crop_of_another_size_keeps_it_and_says_so(write_photos, model: Path, 
     report = restore_photos(model, [photos], tmp_path / "out", input_kind="crop")
     assert image_io.read(tmp_path / "out" / "a.png").rgb8.shape == (40, 30, 3)
     assert (report.rows[0].width, report.rows[0].height, report.rows[0].resized) == (30, 40, True)
+
+
+def test_crops_under_a_mosaic_are_restored_at_their_own_size(demosaic: Path, tmp_path: Path) -> None:
+    for name, (height, width), block in (("a.png", (256, 256), 16), ("b.png", (140, 333), 9), ("c.png", (600, 200), 20)):
+        rgb = photo(1, 700)[60 : 60 + height, 80 : 80 + width]
+        image_io.write(tmp_path / "in" / name, laid(rgb, np.ones((height, width), bool), Grid(block, 3, 5)), "PNG")
+    image_io.write(tmp_path / "in" / "none.png", textured(1, 30, 50), "PNG")
+    report = restore_photos(demosaic, [tmp_path / "in"], tmp_path / "out", input_kind="crop")
+    assert [(row.source, row.status, row.resized) for row in report.rows] == [
+        (name, "restored", False) for name in ("a.png", "b.png", "c.png", "none.png")
+    ]
+    for name, block in (("a.png", 16), ("b.png", 9), ("c.png", 20)):
+        before, after = (image_io.read(tmp_path / folder / name).rgb8 for folder in ("in", "out"))
+        off = np.abs(after.astype(int) - prior(before, Grid(block, 3, 5)))
+        assert (off.mean() < 0.5, off.max() <= 4) == (True, True)
+    assert np.array_equal(image_io.read(tmp_path / "out" / "none.png").rgb8, textured(1, 30, 50))
 
 
 def test_one_bad_file_never_stops_the_batch(write_photos, model: Path, tmp_path: Path) -> None:
@@ -243,9 +259,8 @@ def test_output_is_absent_empty_or_ours(write_photos, model: Path, tmp_path: Pat
 
 @pytest.fixture
 def demosaic(tmp_path: Path) -> Path:
-    """Gives the prior back: the smooth image between the cells. It knows blocks of 8 to 24 pixels, at 256 × 256."""
-    return write_model(tmp_path / "demosaic.onnx", 256, inputs=("image", "prior"), any_size=True, prior="mosaic", task="mosaic",
-                       recipe=["mosaic:block=8..24"], stride=32, crop={"kind": "faces", "margin": 0.25})  # fmt: skip
+    """Makes the smooth image between the cells of a mosaic."""
+    return write_model(tmp_path / "demosaic.onnx", 256, cell=8, stride=32, crop={"kind": "faces", "margin": 0.25})
 
 
 @pytest.mark.parametrize("workers", [None, pytest.param(2, marks=pytest.mark.slow)])
@@ -262,21 +277,21 @@ def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path
     Image.fromarray(photo(1, 300)).save(photos / "clean.jpg", quality=80)
     Image.fromarray(photo(2, 200)).save(photos / "clean.gif")
     (photos / "cut.jpg").write_bytes((photos / "clean.jpg").read_bytes()[:500])
-    fine = laid(photo(3, 1200), np.ones((1200, 1200), bool), Grid(4))
+    fine = laid(photo(3, 400), np.ones((400, 400), bool), Grid(4))
     Image.fromarray(fine).save(photos / "fine.png")
     before = snapshot(photos)
     report = restore_photos(demosaic, [photos], tmp_path / "out", workers=workers)
     assert snapshot(photos) == before
-    assert report.counts == {"files": 6, "not_images": 0, "restored": 2, "nothing_to_restore": 2, "failed": 2}
+    assert report.counts == {"files": 6, "not_images": 0, "restored": 3, "nothing_to_restore": 2, "failed": 1}
     assert {row.source: row.status for row in report.rows} == {
-        "clean.gif": "nothing_to_restore", "clean.jpg": "nothing_to_restore", "cut.jpg": "failed", "fine.png": "failed",
+        "clean.gif": "nothing_to_restore", "clean.jpg": "nothing_to_restore", "cut.jpg": "failed", "fine.png": "restored",
         "mosaic.png": "restored", "x/mosaic.jpg": "restored",
     }  # fmt: skip
-    assert outputs(tmp_path / "out") == {"clean.gif", "clean.jpg", "mosaic.png", "x/mosaic.jpg"}
+    assert outputs(tmp_path / "out") == {"clean.gif", "clean.jpg", "fine.png", "mosaic.png", "x/mosaic.jpg"}
     for name in ("clean.gif", "clean.jpg"):
         assert (tmp_path / "out" / name).read_bytes() == before[name], "it was copied as it is"
     reasons = {row.source: row.reason for row in report.rows if row.reason}
-    assert reasons == {"cut.jpg": "truncated", "fine.png": "not_trained_for"}
+    assert reasons == {"cut.jpg": "truncated"}
     restored = image_io.read(tmp_path / "out" / "mosaic.png").rgb8
     assert np.abs(restored[where].astype(int) - rgb[where]).mean() < np.abs(shown[where].astype(int) - rgb[where]).mean()
     assert np.array_equal(restored[:100], shown[:100])
@@ -285,7 +300,9 @@ def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path
     assert (held.getexif()[272], held.getexif()[306], held.info["dpi"]) == ("Kodak", "1962:07:04 12:00:00", (300, 300))
     (region,) = next(row.regions for row in report.rows if row.source == "mosaic.png")
     assert (region["block"], region["phase"]) == (16, [3, 9])
-    assert report.lines()[0] == "6 files: 2 restored, 2 with nothing to restore, 2 failed, 0 no images"
+    (region,) = next(row.regions for row in report.rows if row.source == "fine.png")
+    assert region == {"box": [0, 0, 400, 400], "block": 4, "phase": [0, 0]}
+    assert report.lines()[0] == "6 files: 3 restored, 2 with nothing to restore, 1 failed, 0 no images"
 
 
 def test_a_file_in_which_nothing_is_restored_says_what_it_is_called(demosaic: Path, tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from pix2pix.backend import ops
-from pix2pix.losses import BLOCK, PLAYS, adversarial, averaged, dissimilarity, norm, objective
+from pix2pix.losses import BLOCK, PLAYS, adversarial, averaged, dissimilarity, in_range, norm, objective
+from pix2pix.pixels import to_float
 from pix2pix.spec import ADVERSARIAL, PRESETS, Spec
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (2, 4, 4, 1)).astype(np.float32)
 OTHER = np.random.default_rng(1).normal(0, 3, (2, 4, 4, 1)).astype(np.float32)
-FAKE, B, A, PRIOR = np.random.default_rng(2).uniform(-1, 1, (4, 2, 8, 8, 3)).astype(np.float32)
+FAKE, B, A = np.random.default_rng(2).uniform(-1, 1, (3, 2, 8, 8, 3)).astype(np.float32)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -43,10 +44,10 @@ class Asked:
         return self.answers[len(self.given) - 1]
 
 
-def losses_of(spec: Spec, play: str = "both", prior: Any = None) -> tuple[dict[str, float], Asked, Asked]:
+def losses_of(spec: Spec, play: str = "both") -> tuple[dict[str, float], Asked, Asked]:
     """The objective of a generator that makes FAKE and of a D that says LOGITS of B and OTHER of FAKE."""
     generator, discriminator = Asked(FAKE), Asked(LOGITS, OTHER)
-    found = objective(spec, generator, discriminator, A, B, prior, play)
+    found = objective(spec, generator, discriminator, A, B, play)
     return {name: float(value) for name, value in found.items()}, generator, discriminator
 
 
@@ -118,7 +119,7 @@ def test_tiny_arrays_by_hand() -> None:
     image = np.zeros((1, 2, 2, 3), np.float32)
     generator = Asked(image + 0.5)
     discriminator = Asked(np.ones((1, 1, 1, 1), np.float32), np.full((1, 1, 1, 1), 0.25, np.float32))
-    found = objective(spec, generator, discriminator, image, image, None, "both")
+    found = objective(spec, generator, discriminator, image, image, "both")
     assert {name: float(value) for name, value in found.items()} == pytest.approx({
         "d_real": 0.0, "d_fake": 0.0625, "d_loss": 0.03125, "g_adversarial": 0.5625, "g_l1": 0.5, "g_loss": 6.125,
     })  # fmt: skip
@@ -140,13 +141,21 @@ def test_in_the_play_discriminator_g_makes_what_it_would_restore() -> None:
     assert (generator.training, discriminator.training) == ({False}, {True})
 
 
-def test_a_prior_goes_with_a_into_g_and_stands_for_a_in_d() -> None:
-    _, generator, discriminator = losses_of(PRESETS["tiny"])
+@pytest.mark.parametrize("task", ["mosaic", "other"])
+def test_both_networks_see_a_as_it_is(task: str) -> None:
+    found, generator, discriminator = losses_of(PRESETS["tiny"].for_task(task))
+    assert len(generator.given) == 1
     assert np.array_equal(generator.given[0], A)
     assert all(np.array_equal(condition, A) for condition, _ in discriminator.given)
-    _, generator, discriminator = losses_of(PRESETS["tiny"], prior=PRIOR)
-    assert [np.array_equal(given, each) for given, each in zip(generator.given[0], (A, PRIOR), strict=True)] == [True, True]
-    assert all(np.array_equal(condition, PRIOR) for condition, _ in discriminator.given)
+    assert found["g_l1"] == pytest.approx(np.abs(FAKE - B).mean(), rel=1e-5)
+
+
+def test_batches_come_as_bytes() -> None:
+    """As pixels.to_float makes floats of them; what is float already stays."""
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    assert np.abs(np.asarray(in_range(ops.convert_to_tensor(levels))) - to_float(levels)).max() < 1e-6
+    given = ops.convert_to_tensor(A)
+    assert in_range(given) is given
 
 
 def test_a_generator_of_colours_is_not_judged_by_luminance() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from dataset_tools.errors import RunError, UsageError
 from pix2pix import step_tf
 from pix2pix.batches import Batch
-from pix2pix.losses import adversarial, dissimilarity, seen
+from pix2pix.losses import adversarial, dissimilarity
 from pix2pix.model import LOSSES, Pix2Pix, WarmUp
+from pix2pix.muon import MOMENTUM, orthogonal
 from pix2pix.networks import variables_by_path, weights_by_path
 from pix2pix.spec import PRESETS, Spec
 from tests.test_networks import SMALL, images, scramble
@@ -22,7 +24,7 @@ import keras  # isort: skip
 import tensorflow as tf  # isort: skip
 
 UPDATES = ("fused", "article")
-NO_ARTICLE = ("mend", "article")  # its loop knows no prior
+NO_ARTICLE = ("mend", "article")  # its loop knows no cells
 Arrays = dict[str, np.ndarray]
 
 
@@ -52,10 +54,9 @@ def same(first: Arrays, second: Arrays, atol: float = 0.0) -> bool:
     return all(np.allclose(first[path], second[path], rtol=0, atol=atol) for path in first)
 
 
-def batch(spec: Spec, seed: int = 0) -> tuple[Any, Any, Any]:
-    """A, B and the prior, or None, as tensors: Keras will not mix arrays and tensors in one list."""
-    prior = tf.constant(images(spec, seed=seed + 200)) if spec.generator.starts_from == "prior" else None
-    return tf.constant(images(spec, seed=seed)), tf.constant(images(spec, seed=seed + 100)), prior
+def batch(spec: Spec, seed: int = 0) -> tuple[Any, Any]:
+    """A and B as tensors: Keras will not mix arrays and tensors in one list."""
+    return tf.constant(images(spec, seed=seed)), tf.constant(images(spec, seed=seed + 100))
 
 
 @pytest.fixture
@@ -67,26 +68,34 @@ def eagerly() -> Iterator[None]:
 
 
 class NumpyAdam:
-    """Adam as Kingma and Ba print it before section 2.1, with Keras's epsilon and the spec's learning rate."""
+    """Adam as Kingma and Ba print it before section 2.1, with Keras's epsilon and the spec's learning rate.
 
-    def __init__(self, spec: Spec):
-        self.spec, self.beta1, self.count = spec, spec.beta1, 0
+    The kernels `hidden` are moved by Muon, with Nesterov's momentum, at its own rate.
+    """
+
+    def __init__(self, spec: Spec, hidden: Sequence[str] = ()):
+        self.spec, self.beta1, self.count, self.hidden = spec, spec.beta1, 0, hidden
         self.moments: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def step(self, weights: Arrays, gradients: Arrays) -> Arrays:
         self.count += 1
-        rate = self.spec.learning_rate
+        share = 1.0
         if self.spec.warmup:
-            rate *= min(1.0, self.count / self.spec.warmup)
+            share *= min(1.0, self.count / self.spec.warmup)
         if self.spec.hold:
-            rate *= min(1.0, np.sqrt(self.spec.hold / self.count))
-        rate *= np.sqrt(1 - 0.999**self.count) / (1 - self.beta1**self.count)
+            share *= min(1.0, np.sqrt(self.spec.hold / self.count))
+        rate = self.spec.learning_rate * share * np.sqrt(1 - 0.999**self.count) / (1 - self.beta1**self.count)
         moved, clip = {}, min(1.0, self.spec.clip / norm_of(gradients)) if self.spec.clip else 1.0
         for path, gradient in ((path, clip * each) for path, each in gradients.items()):
             m, v = self.moments.get(path, (np.zeros_like(gradient), np.zeros_like(gradient)))
-            m, v = self.beta1 * m + (1 - self.beta1) * gradient, 0.999 * v + 0.001 * gradient**2
+            if path in self.hidden:
+                m = MOMENTUM * m + (1 - MOMENTUM) * gradient
+                nearest = orthogonal(tf.constant(MOMENTUM * m + (1 - MOMENTUM) * gradient, tf.float32), "float32")
+                moved[path] = weights[path] - share * self.spec.muon * np.asarray(nearest)
+            else:
+                m, v = self.beta1 * m + (1 - self.beta1) * gradient, 0.999 * v + 0.001 * gradient**2
+                moved[path] = weights[path] - rate * m / (np.sqrt(v) + 1e-7)
             self.moments[path] = m, v
-            moved[path] = weights[path] - rate * m / (np.sqrt(v) + 1e-7)
         return moved
 
 
@@ -114,27 +123,27 @@ def test_fused_equals_the_update_written_by_hand(name: str, monkeypatch: pytest.
     traced, objective = [], step_tf.objective
     monkeypatch.setattr(step_tf, "objective", lambda *given: traced.append(1) or objective(*given))  # type: ignore[func-returns-value]
     model, for_g, for_d = (pix2pix(spec) for _ in range(3))  # the two references never see each other's passes
-    adam_g, adam_d = NumpyAdam(spec), NumpyAdam(spec)
+    hidden = [path for path in arrays(model.generator) if re.search(r"_conv_[12]/kernel$", path)] if spec.muon else []
+    adam_g, adam_d = NumpyAdam(spec, hidden), NumpyAdam(spec)
     for step in range(3):
-        a, b, prior = batch(spec, step)
-        shown = a if prior is None else prior  # what D sees beside an image
+        a, b = batch(spec, step)
         with tf.GradientTape() as tape:
-            fake = for_g.generator(seen(a, prior), training=True)
-            g_adversarial = adversarial(spec, for_g.discriminator([shown, fake], training=True), True)
+            fake = for_g.generator(a, training=True)
+            g_adversarial = adversarial(spec, for_g.discriminator([a, fake], training=True), True)
             g_l1 = tf.reduce_mean(tf.abs(fake - b))
             g_loss = spec.adversarial_weight * g_adversarial + spec.l1_weight * g_l1
             g_loss += spec.ssim_weight * dissimilarity(fake, b)
         g_gradients = gradients(tape, g_loss, for_g.generator)
         moved_g = adam_g.step(arrays(for_g.generator), g_gradients)
         with tf.GradientTape() as tape:
-            fake = for_d.generator(seen(a, prior), training=True)
-            d_real = adversarial(spec, for_d.discriminator([shown, b], training=True), True)
-            d_fake = adversarial(spec, for_d.discriminator([shown, fake], training=True), False)
+            fake = for_d.generator(a, training=True)
+            d_real = adversarial(spec, for_d.discriminator([a, b], training=True), True)
+            d_fake = adversarial(spec, for_d.discriminator([a, fake], training=True), False)
             d_loss = 0.5 * (d_real + d_fake)
         d_gradients = gradients(tape, d_loss, for_d.discriminator)
         moved_d = adam_d.step(arrays(for_d.discriminator), d_gradients)
 
-        losses = model.train_on_batch(a, b, prior)
+        losses = model.train_on_batch(a, b)
         expected = dict(zip(LOSSES, map(float, (d_loss, d_real, d_fake, g_loss, g_adversarial, g_l1)), strict=True))
         expected |= {"g_gradient": norm_of(g_gradients), "d_gradient": norm_of(d_gradients)}
         expected |= {"g_ssim": float(dissimilarity(fake, b))} if spec.ssim_weight else {}
@@ -180,7 +189,7 @@ def test_article_updates_equal_the_printed_loop() -> None:
     model, reference = pix2pix(spec, "article"), pix2pix(spec, "article")
     loop = PrintedLoop(reference)
     for step in range(3):
-        a, b, _ = batch(spec, step)
+        a, b = batch(spec, step)
         expected = loop.step(a.numpy(), b.numpy())
         losses = model.train_on_batch(a, b)
         assert losses["g_loss"] == pytest.approx(expected["g_loss"], rel=1e-4)
@@ -255,9 +264,9 @@ def test_the_average_of_the_weights(name: str) -> None:
             expected[path] = expected[path] + (1 - keep) * (weight - expected[path])
         assert same(arrays(model.ema), expected, atol=1e-6)
     assert not same(arrays(model.ema), arrays(model.generator), atol=1e-3)
-    a, _, prior = batch(spec)
+    a, _ = batch(spec)
     for network, averaged in ((model.ema, True), (model.generator, False)):
-        assert np.allclose(model.restore(a, prior, averaged), network(seen(a, prior), training=False), atol=1e-6)
+        assert np.allclose(model.restore(a, averaged), network(a, training=False), atol=1e-6)
     assert Pix2Pix(replace(spec, ema=0.0)).ema is None
 
 
@@ -346,7 +355,7 @@ def test_any_number_of_images_is_restored_by_one_graph() -> None:
         restore = step_tf.inference(network)
         for count, size in [(count, size) for count in (1, 2, 3) for size in sizes]:
             a = np.zeros((count, size, size, 3), np.float32)
-            assert restore([a, a] if name == "mend" else a).shape == a.shape
+            assert restore(a).shape == a.shape
         assert network.count == 1
 
 
@@ -364,9 +373,8 @@ def test_a_device_without_memory_is_told_as_such(monkeypatch: pytest.MonkeyPatch
 def test_d_judges_a_pair_as_it_is_trained_on() -> None:
     for name in ("mend", "article"):
         model = pix2pix(SMALL[name])
-        a, b, prior = batch(SMALL[name])
-        shown = a if prior is None else prior
-        assert np.allclose(model.judge(a, b, prior), model.discriminator([shown, b], training=False), atol=1e-6)
+        a, b = batch(SMALL[name])
+        assert np.allclose(model.judge(a, b), model.discriminator([a, b], training=False), atol=1e-6)
 
 
 @pytest.mark.slow
@@ -375,7 +383,7 @@ def test_d_judges_a_pair_as_it_is_trained_on() -> None:
 def test_the_generators_update_leaves_the_discriminator_alone(updates: str) -> None:
     """D's moving statistics are those of its own two passes, and its weights those of its own update, whatever G does."""
     spec = SMALL["article"]
-    a, b, _ = batch(spec)
+    a, b = batch(spec)
     whole, d_only, frozen, passes = (pix2pix(spec, updates) for _ in range(4))
     start = arrays(whole.discriminator)
     whole.train_on_batch(a, b)
@@ -398,7 +406,7 @@ def test_the_generators_update_leaves_the_discriminator_alone(updates: str) -> N
 @pytest.mark.parametrize("updates", UPDATES)
 def test_the_discriminators_update_leaves_the_generator_alone(updates: str) -> None:
     spec = SMALL["article"]
-    a, b, _ = batch(spec)
+    a, b = batch(spec)
     d_only, passes = pix2pix(spec, updates), pix2pix(spec, updates)
     start = arrays(d_only.generator)
     d_only.generator_optimizer.learning_rate = 0.0
@@ -411,7 +419,7 @@ def test_the_discriminators_update_leaves_the_generator_alone(updates: str) -> N
 @pytest.mark.usefixtures("eagerly")
 def test_article_fakes_are_made_in_inference_mode_and_judged_in_training_mode() -> None:
     spec = SMALL["article"]
-    a, b, _ = batch(spec)
+    a, b = batch(spec)
     model, reference = pix2pix(spec, "article"), pix2pix(spec, "article")
     model.discriminator_optimizer.learning_rate = 0.0
     losses = model.train_on_batch(a, b)
@@ -477,7 +485,7 @@ def test_variables_that_do_not_fit_are_refused_and_nothing_changes() -> None:
 
 def test_a_call_restores() -> None:
     model = pix2pix(SMALL["article"])
-    a, _, _ = batch(SMALL["article"])
+    a, _ = batch(SMALL["article"])
     assert np.array_equal(model(a), model.generator(a, training=False))
 
 
@@ -487,7 +495,7 @@ def test_a_call_restores() -> None:
 def test_mixed_precision_is_near_float32(updates: str) -> None:
     spec = SMALL["tiny"]
     exact, mixed = pix2pix(spec, updates), pix2pix(spec, updates, "mixed_bfloat16")
-    a, b, _ = batch(spec)
+    a, b = batch(spec)
     assert mixed.train_on_batch(a, b) == pytest.approx(exact.train_on_batch(a, b), rel=0.02)
     assert {str(value.dtype) for value in mixed.trainable_variables} == {"float32"}
 
@@ -496,7 +504,9 @@ def test_what_cannot_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="no updates 'both' on tensorflow: choose one of fused, article"):
         Pix2Pix(PRESETS["tiny"], "both")
     for name, play in (("mend", "both"), ("article", "generator")):
-        with pytest.raises(UsageError, match="--updates article is for presets without a prior, and trains both networks"):
+        with pytest.raises(
+            UsageError, match="--updates article is for presets that do not start from cells, and trains both networks"
+        ):
             Pix2Pix(SMALL[name], "article").train_on_batch(*batch(SMALL[name]), play=play)
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(UsageError, match="training runs on TensorFlow or JAX, but Keras is set to torch"):

@@ -57,8 +57,8 @@ def refused(path: Path) -> str:
 
 def test_card_and_weights_come_back(path: Path) -> None:
     card = model_file.read_card(path)
-    assert card == {**GIVEN, **model_file.CONSTANT, "licence": "not stated", "prior": None, "direction": "AtoB"}
-    assert card["format_version"] == 2
+    assert card == {**GIVEN, **model_file.CONSTANT, "licence": "not stated", "cell": None, "direction": "AtoB"}
+    assert card["format_version"] == 3
     assert card.keys() == model_file.CARD.keys()
     assert "invented" in card["statement"]
     assert "not recovered" in card["statement"]
@@ -197,9 +197,11 @@ def test_cards_that_cannot_be_read(path: Path) -> None:
     for text, line in (
         ("{not json", "is damaged"),
         ("[]", "format version None"),
-        (json.dumps({**card, "format_version": 3}), "is of format version 3, this photomend reads 2: install a newer one"),
+        (json.dumps({**card, "format_version": 4}), "is of format version 4, this photomend reads 3: install a newer one"),
         (json.dumps({**card, "format_version": 0}), "is of format version 0"),
-        (json.dumps({**card, "format_version": "2"}), "is of format version 2"),
+        (json.dumps({**card, "format_version": "3"}), "is of format version 3"),
+        (json.dumps({**card, "cell": 16}), "takes mosaics with cells of 16 pixels, this photomend 8: export it again"),
+        (json.dumps({**card, "cell": "8"}), "takes mosaics with cells of '8' pixels, this photomend 8: export it again"),
         (json.dumps({key: card[key] for key in card if key != "size"}), "lacks size"),
     ):
         with_card(path, text)
@@ -209,42 +211,33 @@ def test_cards_that_cannot_be_read(path: Path) -> None:
             model_file.read(path)
 
 
-def test_a_card_of_the_first_version_has_no_prior(path: Path) -> None:
-    card = {**model_file.read_card(path), "format_version": 1}
-    del card["prior"]
-    with_card(path, json.dumps(card))
-    assert model_file.read_card(path) == {**card, "prior": None}
-    assert model_file.read(path)[1] == {**card, "prior": None}
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_card_of_an_earlier_version_has_no_cell(path: Path, version: int) -> None:
+    """The second one said whether there was a second image, which it may not have any more."""
+    card = {**model_file.read_card(path), "format_version": version}
+    del card["cell"]
+    with_card(path, json.dumps({**card, "prior": None} if version == 2 else card))
+    assert model_file.read_card(path) == {**card, "cell": None}
+    assert model_file.read(path)[1] == {**card, "cell": None}
     assert list(model_file.read_weights(path)) == ["generator/conv/kernel"]
+
+
+def test_a_model_of_mosaics_says_how_large_its_cells_are(tmp_path: Path) -> None:
+    model_file.write(tmp_path / "m.onnx", model_file.make(graph()), {**GIVEN, "cell": 8})
+    assert model_file.read_card(tmp_path / "m.onnx")["cell"] == 8
 
 
 @pytest.mark.parametrize(
     "names",
-    [("x", "restored"), ("image", "y"), ("image", "other", "restored"), ("prior", "image", "restored"), ("prior", "restored")],
+    [("x", "restored"), ("image", "y"), ("image", "other", "restored"), ("image", "prior", "restored"), ("prior", "restored")],
 )
 def test_other_inputs_and_outputs(path: Path, names: tuple[str, ...]) -> None:
+    """A second image, too, as models of mosaics took it before."""
     model = model_file.make(graph(names))
     helper.set_model_props(model, {"photomend": json.dumps(model_file.read_card(path))})
     onnx.save(model, path)
     assert "has the inputs and outputs" in refused(path)
-    assert "but ours have image (and prior) and restored" in refused(path)
-
-
-def test_a_second_input_takes_the_prior(tmp_path: Path) -> None:
-    model_file.write(tmp_path / "m.onnx", model_file.make(graph(("image", "prior", "restored"))), {**GIVEN, "prior": "mosaic"})
-    assert model_file.read_card(tmp_path / "m.onnx")["prior"] == "mosaic"
-
-
-@pytest.mark.parametrize("names", [("image", "restored"), ("image", "prior", "restored")])
-def test_a_card_that_says_otherwise_than_its_graph(path: Path, names: tuple[str, ...]) -> None:
-    """Else the engine would give it an input too many, or one too few."""
-    model = model_file.make(graph(names))
-    card = {**model_file.read_card(path), "prior": "mosaic" if len(names) == 2 else None}
-    helper.set_model_props(model, {"photomend": json.dumps(card)})
-    onnx.save(model, path)
-    for reader in (model_file.read_card, model_file.read):
-        with pytest.raises(ModelFileError, match=rf"the card of {path} says prior {card['prior']}, but its graph"):
-            reader(path)
+    assert "but ours have image and restored: train it again" in refused(path)
 
 
 def test_a_weight_that_is_too_short(path: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_generator_that_has_learned_alone_does_not_do_so_again(
     train_model(dataset, tmp_path / "first", steps=1, **options)
     plays: list[str] = []
     real = Pix2Pix.train_on_batch
-    monkeypatch.setattr(Pix2Pix, "train_on_batch", lambda self, a, b, p, play: plays.append(play) or real(self, a, b, p, play))
+    monkeypatch.setattr(Pix2Pix, "train_on_batch", lambda self, a, b, play: plays.append(play) or real(self, a, b, play))
     for source in (tmp_path / "first" / "model.onnx", tmp_path / "first"):
         plays.clear()
         train_model(dataset, tmp_path / source.name / "run", steps=3, source=source, warmup_d=1, **options)
@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_named_before_anything_is_made(
     dataset: Path, grey: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, model = tmp_path / "run", source / "model.onnx"
-    task = "starts_from prior there, luminance here"
+    task = "starts_from cells there, luminance here"
     take = f"take --preset {SMALL.name} and the task it was made for"
     for given, line in ((model, f"--from {model}: its generator is another one ({task}): {take}"),
                         (source, f"--from {source}: its generator is another one ({task}): {take}")):  # fmt: skip

@@ -6,45 +6,50 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from dataset_tools import image_io, priors
+from dataset_tools import image_io
+from dataset_tools.cells import even, laid_back, of_grid
 from dataset_tools.errors import MissingDependency, ModelFileError, UsageError
+from dataset_tools.mosaic_grid import Grid, cell_means, paint, prior
 from pipelines.engines import OnnxEngine, open_engine, resolve_model
 from pix2pix import model_file
 from tests.conftest import textured
+from tests.test_mosaic_regions import box, laid
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_model(
-    path: Path,
-    size: int = 16,
-    operator: str = "Identity",
-    inputs: Sequence[str] = ("image",),
-    any_size: bool = False,
-    **card: Any,
-) -> Path:
+    path: Path, size: int = 16, operator: str = "", any_size: bool = False, cell: int | None = None, **card: Any
+) -> Path:  # fmt: skip
     """A model file whose graph is one operator: Identity restores nothing, Neg inverts (the value range is [-1, 1]).
 
-    It is laid on the last of `inputs`.
+    With a `cell` it is a model of mosaics and takes any size; if no operator is told, it makes the bicubic between the cells.
     """
-    shape = ["batch", 3, *(("height", "width") if any_size else (size, size))]
+    shape = ["batch", 3, *(("height", "width") if any_size or cell else (size, size))]
+    nodes = [helper.make_node(operator or "Identity", ["image"], ["restored"])]
+    if cell and not operator:
+        scales = numpy_helper.from_array(np.array([1, 1, cell, cell], np.float32))
+        nodes = [helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[cell, cell], strides=[cell, cell]),
+                 helper.make_node("Constant", [], ["scales"], value=scales),
+                 helper.make_node("Resize", ["cells", "", "scales"], ["smooth"], mode="cubic"),
+                 helper.make_node("Clip", ["smooth"], ["restored"])]  # fmt: skip
     graph = helper.make_graph(
-        [helper.make_node(operator, [inputs[-1]], ["restored"])],
+        nodes,
         "generator",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("restored", TensorProto.FLOAT, shape)],
     )
-    told = {"task": "other", "preset": "none", "size": size, "stride": 1, "recipe": ["mosaic:block=8"], "crop": {}, "step": 7,
-            "weights": "raw", "dataset": "none", "spec": {}, "largest_difference": 0.0}  # fmt: skip
+    told = {"task": "mosaic" if cell else "other", "preset": "none", "size": size, "stride": cell or 1, "cell": cell,
+            "recipe": ["mosaic:block=8"], "crop": {}, "step": 7, "weights": "raw", "dataset": "none", "spec": {},
+            "largest_difference": 0.0}  # fmt: skip
     model_file.write(path, model_file.make(graph), {**told, **card})
     return path
 
@@ -58,16 +63,52 @@ def test_an_engine_restores_every_level_exactly(tmp_path: Path) -> None:
     assert np.array_equal(inverse.restore(batch), 255 - batch)
 
 
-def test_a_model_that_takes_a_prior_is_given_what_the_pixels_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = np.stack([textured(seed, 16, 16) for seed in range(3)])
-    monkeypatch.setattr(priors, "estimated", lambda image: 255 - image)
-    for inputs in (("image", "prior"), ("prior",), ("image",)):
-        path = write_model(tmp_path / "m.onnx", inputs=inputs, prior="mosaic" if "prior" in inputs else None)
-        if inputs == ("prior",):
-            with pytest.raises(ModelFileError, match="has the inputs and outputs"):
-                OnnxEngine(path)
-        else:
-            assert np.array_equal(OnnxEngine(path).restore(batch), 255 - batch if len(inputs) == 2 else batch)
+def test_a_model_of_mosaics_is_given_the_cells_that_the_pixels_tell(tmp_path: Path) -> None:
+    """It inverts what it is given: the cells are inverted, and what lies beside them or shows none stays as it is."""
+    engine = OnnxEngine(write_model(tmp_path / "m.onnx", operator="Neg", cell=8))
+    grid, rgb = Grid(12, 3, 5), textured(1, 200, 240)
+    means = cell_means(rgb, grid)
+    a = paint(means, grid, (200, 240))
+    part = laid(rgb, box(rgb, 27, 29, 147, 149), grid)
+    both = engine.restore(np.stack([a, rgb, part]))
+    inside = np.abs(both[0].astype(int) - (255 - a))[20:-20, 20:-20]
+    assert np.median(inside) <= 1  # where cells meet they fade into each other
+    assert inside.mean() < 5
+    assert np.array_equal(both[1], rgb)
+    assert np.median(np.abs(both[2].astype(int) - (255 - part))[51:123, 53:125]) <= 1
+    outside = ~box(rgb, 15, 17, 159, 161)
+    assert np.array_equal(both[2][outside], rgb[outside])
+    assert np.array_equal(engine.run(even(means)[None])[0], 255 - even(means))  # the bare graph
+
+
+def test_a_model_of_mosaics_may_be_told_the_cells(tmp_path: Path) -> None:
+    engine = OnnxEngine(write_model(tmp_path / "m.onnx", cell=8))
+    a, grid = np.stack([textured(seed, 60, 90) for seed in range(3)]), Grid(6, 1, 2)
+    restored = engine.restore(a, [of_grid(a[0], grid), None, of_grid(a[2], grid)])
+    assert np.array_equal(restored[1], a[1])
+    for index in (0, 2):
+        assert np.abs(restored[index].astype(int) - prior(a[index], grid)).mean() < 1
+    assert np.array_equal(engine.restore(a), a)  # the pixels tell of none
+
+
+def test_many_cells_go_through_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, grid, a = OnnxEngine(write_model(tmp_path / "m.onnx", operator="Neg", cell=8)), Grid(4, 1, 2), textured(1, 330, 200)
+    shapes: list[tuple[int, ...]] = []
+    real = engine.run
+    monkeypatch.setattr(engine, "run", lambda batch: shapes.append(batch.shape) or real(batch))  # type: ignore[func-returns-value]
+    (restored,) = engine.restore(a[None], [of_grid(a, grid)])
+    assert {shape[1:] for shape in shapes} == {(512, 512, 3)}
+    assert np.array_equal(restored, laid_back(a, of_grid(a, grid), 255 - even(cell_means(a, grid))))
+
+
+def test_only_a_model_of_mosaics_takes_any_crop(tmp_path: Path) -> None:
+    mosaics, other = OnnxEngine(write_model(tmp_path / "m.onnx", 32, cell=8)), OnnxEngine(write_model(tmp_path / "o.onnx", 32))
+    assert (mosaics.takes_any_crop, other.takes_any_crop) == (True, False)
+    assert (mosaics.any_size, other.any_size) == (True, False)
+    a = textured(1, 31, 47)
+    assert np.array_equal(mosaics.restore(a[None])[0], a)
+    with pytest.raises(ModelFileError, match=r"cannot restore \(1, 3, 31, 47\)"):
+        other.restore(a[None])
 
 
 def test_an_engine_knows_what_it_runs(tmp_path: Path) -> None:
@@ -108,6 +149,13 @@ def no_restorer(path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def two_inputs(path: Path) -> None:
+    model = onnx.load(write_model(path))
+    model.graph.input.add().CopyFrom(model.graph.input[0])
+    model.graph.input[1].name = "prior"
+    path.write_bytes(model.SerializeToString())
+
+
 def rewrite_card(path: Path, **changes: Any) -> None:
     model = onnx.load(write_model(path))
     card = json.loads(model.metadata_props[0].value)
@@ -126,10 +174,10 @@ WRONG = {
     "a size that is no number": lambda path: rewrite_card(path, size="16"),
     "a size without end": lambda path: rewrite_card(path, size=10**9),
     "another size than the graph's": lambda path: rewrite_card(path, size=24),
-    "a prior that its graph does not take": lambda path: rewrite_card(path, prior="mosaic"),
-    "a prior that nobody knows": lambda path: rewrite_card(path, prior="sketch"),
-    "no prior where its graph takes one": lambda path: write_model(path, inputs=("image", "prior")),
-    "a version that is to come": lambda path: rewrite_card(path, format_version=3),
+    "cells that nobody knows": lambda path: rewrite_card(path, cell=16),
+    "cells that are no number": lambda path: rewrite_card(path, cell="8 pixels"),
+    "two inputs, as mosaics once had": two_inputs,
+    "a version that is to come": lambda path: rewrite_card(path, format_version=4),
 }
 
 
@@ -207,11 +255,11 @@ def test_openvino_restores_what_onnx_runtime_does(engine: str, tmp_path: Path) -
     batch = np.stack([textured(seed, 64, 96) for seed in range(3)])
     assert ours.any_size
     assert theirs.any_size
-    away = np.abs(ours.restore(batch, 255 - batch).astype(int) - theirs.restore(batch, 255 - batch))
+    away = np.abs(ours.run(batch).astype(int) - theirs.run(batch))
     assert away.max() <= (1 if engine == "openvino" else 24)
     assert sys.modules["openvino_telemetry"] is None  # which would report the import
     with pytest.raises(ModelFileError):
-        open_engine(tmp_path / "m.onnx", engine).restore(np.zeros((1, 7, 7, 3), np.uint8))
+        open_engine(tmp_path / "m.onnx", engine).run(np.zeros((1, 7, 7, 3), np.uint8))
     with pytest.raises(UsageError, match="--engine tensorrt: choose one of onnxruntime, openvino, openvino-bfloat16"):
         open_engine(tmp_path / "m.onnx", "tensorrt")
 

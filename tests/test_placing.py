@@ -13,14 +13,13 @@ from dataset_tools.crops import Square
 from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.manifest import read_rows
 from dataset_tools.mosaic_grid import Grid
-from dataset_tools.mosaic_regions import Region
 from dataset_tools.recipe import Recipe
 from pipelines import restore_photos
+from pipelines.engines import open_engine
 from pipelines.inputs import windows_of
-from pipelines.regions import placed
+from pipelines.whole_photo import Wishes, restore_whole
 from tests.test_mosaic_regions import laid
 from tests.test_pipelines_engines import write_model
-from tests.test_regions import CARD
 
 FACE = resources.path("samples") / "female-01.jpg"
 
@@ -41,15 +40,6 @@ def test_the_crops_of_a_dataset_are_squares_of_its_photos(tmp_path: Path, align:
     assert square.y + square.side / 2 == pytest.approx(y + height / 2, abs=20 if align else 2)
     with pytest.raises(DatasetError):
         windows_of(archive)
-
-
-def test_a_region_in_a_crop_of_the_dataset_is_seen_as_that_crop() -> None:
-    region = Region(Grid(16), (100, 100, 220, 230), np.ones((120, 130), bool))
-    inside, beside = Square(60, 50, 250), Square(400, 400, 250)
-    assert placed(region, CARD, any_size=False, windows=(beside, inside)).window == inside
-    assert placed(region, CARD, any_size=False, windows=(beside,)).window == placed(region, CARD, any_size=False).window
-    coarse = Square(0, 0, 600)  # in which the blocks are finer than any that the model knows
-    assert placed(region, CARD, any_size=False, windows=(coarse,)).window != coarse
 
 
 @pytest.mark.slow
@@ -78,23 +68,46 @@ def test_a_model_that_learned_from_faces_restores_the_faces_that_are_found(tmp_p
     assert restore_photos(model, [photos], tmp_path / "none", wishes=None, input_kind="photo").restored == 1
 
 
-def test_a_job_with_a_manifest_places_the_region_by_it(tmp_path: Path) -> None:
+def test_a_job_with_a_manifest_takes_its_crops_for_the_faces(tmp_path: Path) -> None:
+    """Also where no face would be found: what they show is restored, and nothing else."""
     archive, photos = tmp_path / "archive", tmp_path / "in"
     archive.mkdir()
     (archive / "a.jpg").write_bytes(FACE.read_bytes())
-    build_dataset([archive], tmp_path / "ds", Recipe(size=256, degrade=("mosaic:block=16",)), workers=0)
+    build_dataset([archive], tmp_path / "ds", Recipe(size=64, degrade=("blur:sigma=2",)), workers=0)
     ((square,),) = windows_of(tmp_path / "ds")[0].values()
     rgb = image_io.read(FACE).rgb8
-    mask = np.zeros(rgb.shape[:2], bool)
-    mask[square.y + 80 : square.y + 280, square.x + 90 : square.x + 300] = True
-    image_io.write(photos / "a.jpg", laid(rgb, mask, Grid(round(16 * square.side / 256))), "PNG")
-    model = write_model(tmp_path / "m.onnx", 256, inputs=("image", "prior"), prior="mosaic", task="mosaic", stride=32,
-                        recipe=["mosaic:block=16"], crop={"kind": "faces", "margin": 0.25})  # fmt: skip
-    report = restore_photos(model, [photos], tmp_path / "out", manifest=tmp_path / "ds")
+    nobody = np.ascontiguousarray(rgb[::-1])
+    image_io.write(photos / "a.jpg", nobody, "PNG")
+    model = write_model(tmp_path / "m.onnx", 64, operator="Neg", crop={"kind": "faces", "margin": 0.25}, recipe=["blur:sigma=2"])
+    report = restore_photos(model, [photos], tmp_path / "out", manifest=tmp_path / "ds", mask=True)
     assert report.restored == 1
+    assert report.rows[0].regions == ({"box": [square.x, square.y, square.side, square.side], "size": 64},)
+    mask = image_io.read(tmp_path / "out" / "a.jpg.mask.png").samples
+    inside = np.zeros(mask.shape, bool)
+    inside[max(0, square.y) : square.y + square.side, max(0, square.x) : square.x + square.side] = True
+    assert (mask[inside] == 255).all()
+    assert (mask > 0).sum() < 1.05 * inside.sum()
+    after = image_io.read(tmp_path / "out" / "a.jpg").rgb8
+    assert np.array_equal(after[mask == 0], nobody[mask == 0])
+    assert np.abs(after[inside].astype(int) - nobody[inside]).mean() > 20
     assert windows_of(tmp_path / "ds" / "manifest.jsonl") == windows_of(tmp_path / "ds")
     assert report.settings["manifest"] == "ds, which knows 1 of 1 photos"
-    assert restore_photos(model, [photos], tmp_path / "out").earlier == 0  # placed otherwise, it is another result
+    assert restore_photos(model, [photos], tmp_path / "out").earlier == 0  # looked for otherwise, it is another result
     (photos / "a.jpg").rename(photos / "b.jpg")
     with pytest.raises(UsageError, match=r"knows none of these photos: .* such as 'a\.jpg', and here 'b\.jpg'"):
         restore_photos(model, [photos], tmp_path / "out", manifest=tmp_path / "ds")
+
+
+def test_a_model_of_mosaics_needs_no_manifest(tmp_path: Path) -> None:
+    """It looks for them in the whole photo, wherever the crops of a dataset lie."""
+    rgb = image_io.read(FACE).rgb8
+    mask = np.zeros(rgb.shape[:2], bool)
+    mask[-200:-20, 30:190] = True
+    photo = image_io.decode(image_io.encode_png(laid(rgb, mask, Grid(16, 3, 5))), "photo")
+    engine = open_engine(write_model(tmp_path / "m.onnx", 256, cell=8))
+    alone, told = (restore_whole(engine, photo, Wishes(), windows) for windows in ((), (Square(0, 0, 100),)))
+    assert alone.photo is not None
+    assert told.photo is not None
+    assert len(alone.regions) == 1
+    assert alone.regions == told.regions
+    assert np.array_equal(alone.photo.samples, told.photo.samples)

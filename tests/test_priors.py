@@ -1,4 +1,4 @@
-"""The prior of a mosaic, by its record and by its pixels."""
+"""The prior of a mosaic by its record, and which of its cells an image shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pytest
 
 from dataset_tools import degradations, image_io, metrics, mosaic_grid, resources
 from dataset_tools.mosaic_grid import Grid, prior, prior_through
-from dataset_tools.priors import estimated, has_mosaic, recorded, sharpened
+from dataset_tools.priors import has_mosaic, last_mosaic, recorded, sharpened, shown_in
 from dataset_tools.zoo.mosaic import cover, region_weights
 
 SIDE = 256
 ELLIPSE = {"region": "ellipse", "at": [128.0, 120.0, 60.0, 80.0, 0.0], "feather": 6.0}
-FACE = {"region": "face", "at": [120.0, 130.0, 70.0, 60.0, 0.0], "feather": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -83,66 +82,44 @@ def test_what_records_no_mosaic() -> None:
     for drawn in ([], [{"name": "grayscale"}], [record(8, space="photo")]):  # the last one does not say where it was laid
         assert not has_mosaic(drawn)
         assert "bicubic" not in metrics.baselines(image, drawn)
-        with pytest.raises(ValueError, match="no mosaic was recorded"):
-            recorded(image, drawn)
+        for make in (recorded, sharpened, lambda _, steps: last_mosaic(steps)):
+            with pytest.raises(ValueError, match="no mosaic was recorded"):
+                make(image, drawn)
     assert has_mosaic([record(8), {"name": "grayscale"}])
+    assert last_mosaic([record(8), record(30, 2, 1), {"name": "grayscale"}]) == record(30, 2, 1)
 
 
-@pytest.mark.parametrize("block", [6, 8, 11, 16, 24, 32])
-def test_of_a_clean_mosaic_the_pixels_tell_what_the_record_does(photos: list[np.ndarray], block: int) -> None:
-    for number, rgb in enumerate(photos):
-        phase_y, phase_x = (int(each) for each in np.random.default_rng((block, number)).integers(block, size=2))
-        step = record(block, phase_y, phase_x)
+@pytest.mark.parametrize("block", [6, 11, 16, 32])
+def test_all_of_a_clean_mosaic_is_shown(photos: list[np.ndarray], block: int) -> None:
+    for rgb in photos:
+        grid = Grid(block, block // 2, 1)
+        a = degradations.apply(rgb, [record(block, block // 2, 1)])
+        shown = shown_in(a, grid, mosaic_grid.cell_means(a, grid))
+        assert shown is not None
+        assert shown.all()
+
+
+def test_of_a_region_the_cells_in_it_are_shown(photos: list[np.ndarray]) -> None:
+    """Also after JPEG; a plain background is no part of it."""
+    for rgb in photos:
+        step, grid = record(8, 3, 5, **ELLIPSE), Grid(8, 3, 5)
+        weights = region_weights(step, (SIDE, SIDE))
+        assert weights is not None
         a = degradations.apply(rgb, [step])
-        assert np.array_equal(estimated(a), recorded(a, [step])), (number, step)
+        for shown_as, least in ((a, 0.999), (after(a, "jpeg:quality=85"), 0.7)):
+            shown = shown_in(shown_as, grid, mosaic_grid.cell_means(shown_as, grid))
+            assert shown is not None
+            assert shown[eroded(weights == 255, 16)].mean() > least
+            assert shown[eroded(weights == 0, 16)].mean() < 0.05
+            whole = shown[3:251, 5:253].reshape(31, 8, 31, 8)
+            assert (whole.all((1, 3)) | ~whole.any((1, 3))).all()  # cell by cell
 
 
-def test_a_photo_without_a_mosaic_is_its_own_prior(photos: list[np.ndarray]) -> None:
-    for rgb in photos:
-        assert estimated(rgb) is rgb
-        jpeg = after(rgb, "jpeg:quality=50")
-        assert estimated(jpeg) is jpeg
-
-
-@pytest.mark.parametrize("step", ["jpeg:quality=95", "jpeg:quality=75", "noise:sigma=2"])
-def test_what_a_file_does_to_a_mosaic_costs_little(photos: list[np.ndarray], step: str) -> None:
-    """On the whole image the prior stays within 0.2 dB of that by the record, and is worth more than the mosaic itself."""
-    for rgb in photos:
-        for mosaic in (record(8, 3, 5), record(16, 3, 5)):
-            a = after(degradations.apply(rgb, [mosaic]), step)
-            found = metrics.psnr(estimated(a), rgb)
-            assert found > metrics.psnr(recorded(a, [mosaic]), rgb) - 0.2
-            assert found > metrics.psnr(a, rgb) + 0.3
-
-
-@pytest.mark.parametrize("region", [ELLIPSE, FACE], ids=["ellipse", "face"])
-@pytest.mark.parametrize("step", [None, "jpeg:quality=85"])
-def test_outside_of_a_region_nothing_is_touched(photos: list[np.ndarray], region: dict[str, Any], step: str | None) -> None:
-    """Up to the cells that its soft edge crosses; a plain background counts as outside, too."""
-    changed, gains, most = [], [], []
-    for rgb in photos:
-        for block in (8, 12):
-            mosaic = record(block, 3, 5, **region)
-            a = degradations.apply(rgb, [mosaic])
-            a = after(a, step) if step else a
-            given, weights = estimated(a), region_weights(mosaic, (SIDE, SIDE))
-            assert weights is not None
-            outside = eroded(weights == 0, 2 * block)
-            changed.append(np.abs(given.astype(int) - a)[outside].mean())
-            if given is not a:  # else the grid was not found, as it may not be in few cells
-                gains.append(metrics.psnr(given, rgb) - metrics.psnr(a, rgb))
-                most.append(metrics.psnr(recorded(a, [mosaic]), rgb) - metrics.psnr(a, rgb))
-            if step is None and region is ELLIPSE:
-                inside = eroded(weights == 255, 2 * block)
-                assert inside.sum() > 1000
-                assert np.array_equal(given[inside], recorded(a, [mosaic])[inside])
-    assert max(changed) < 0.1  # grey levels
-    assert np.mean(changed) < 0.01
-    assert np.mean(gains) > 0.5 * np.mean(most) > 0.1
-
-
-def test_a_small_image_has_no_prior_of_its_own() -> None:
-    for shape in ((1, 1), (4, 300), (7, 7)):
-        image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-        assert estimated(image) is image
-        assert mosaic_grid.estimate(image) is None
+def test_a_grid_that_explains_nothing_shows_nothing(photos: list[np.ndarray]) -> None:
+    """As one that is much too coarse, or any in noise."""
+    for number, rgb in enumerate(photos):
+        fine = degradations.apply(rgb, [record(9)])
+        assert shown_in(fine, Grid(36), mosaic_grid.cell_means(fine, Grid(36))) is None
+        noise = np.random.default_rng(number).integers(0, 256, rgb.shape).astype(np.uint8)
+        for grid in (Grid(8, 3, 5), Grid(16), Grid(30, 7, 1)):
+            assert shown_in(noise, grid, mosaic_grid.cell_means(noise, grid)) is None

@@ -1,59 +1,79 @@
+"""The mosaics of a whole photo: what a model sees around each, and how what it makes is laid into the photo."""
+
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from dataset_tools import crops, image_io, resources
-from dataset_tools.mosaic_grid import Grid, between, cell_means, paint
+from dataset_tools import image_io, resources
+from dataset_tools.cells import CELL, even
+from dataset_tools.mosaic_grid import Grid, cell_means, paint
 from dataset_tools.mosaic_regions import Region, find_regions
-from pipelines.regions import UnknownBlocks, masked_means, pasted, placed, seen_by_the_model, trained_blocks
-from tests.test_mosaic_regions import box, ellipse, jpeg, laid, photo
+from pipelines.regions import CONTEXT, masked_means, pasted, restored_around
+from pipelines.whole_image import TILE
+from tests.test_mosaic_regions import box, ellipse, jpeg, laid, overlap, photo
 
-CARD: dict[str, Any] = {
-    "size": 256,
-    "stride": 32,
-    "recipe": ["mosaic:block=16,phase=0"],
-    "crop": {"kind": "faces", "margin": 0.25},
-}
+STRIDE = 32
 
 
 def region(grid: Grid, top: int, left: int, bottom: int, right: int) -> Region:
     return Region(grid, (top, left, bottom, right), np.ones((bottom - top, right - left), bool))
 
 
-def test_the_blocks_that_a_recipe_lays() -> None:
-    assert trained_blocks(["mosaic:block=16,phase=0"]) == (16, 16)
-    assert trained_blocks(["blur:sigma=2", "mosaic:block=6..24,phase=random", "mosaic:block=32"]) == (6, 32)
-    assert trained_blocks(["grayscale"]) is None
+class Seen:
+    """A model of mosaics that makes nothing of what it sees, and remembers it."""
+
+    def __init__(self) -> None:
+        self.given: list[np.ndarray] = []
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        assert batch.dtype == np.uint8
+        assert (batch.shape[1] % STRIDE, batch.shape[2] % STRIDE) == (0, 0)
+        self.given.append(batch)
+        return batch
 
 
-def test_a_region_is_given_the_margin_that_faces_had() -> None:
-    spot = placed(region(Grid(15), 100, 200, 276, 340), CARD, any_size=False)
-    assert (spot.window.side, spot.size, spot.note) == (264, 256, "")  # 176 * 1.5; 15 pixels become 14.5, near enough to 16
-    spot = placed(region(Grid(20), 100, 200, 276, 340), CARD, any_size=False)
-    assert (spot.window.side, spot.size, spot.note) == (264, 256, "")  # 19.4 pixels
-    assert spot.window == crops.Square(270 - 132, 188 - 132, 264)
+class Knows:
+    """A model of mosaics that knows the original, uint8 (H, W, 3), of the one region that it will be given; in other colours."""
+
+    def __init__(self, original: np.ndarray, shown: np.ndarray, found: Region, shift: tuple[int, int, int] = (0, 0, 0)):
+        top, left, area = restored_around(shown, found, lambda batch: batch, STRIDE)
+        block, cut = found.grid.block, original[top : top + area.shape[0], left : left + area.shape[1]]
+        before = [(start - phase) % block for start, phase in ((top, found.grid.phase_y), (left, found.grid.phase_x))]
+        after = [-(length + more) % block for length, more in zip(area.shape[:2], before, strict=True)]
+        whole = np.pad(cut, (*zip(before, after, strict=True), (0, 0)), mode="edge")
+        rows, cols = (side // block * CELL for side in whole.shape[:2])
+        method = cv2.INTER_AREA if block > CELL else cv2.INTER_CUBIC
+        self.known = cv2.resize(whole, (cols, rows), interpolation=method).astype(int) + np.array(shift)
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        more = [given - known for given, known in zip(batch.shape[1:3], self.known.shape[:2], strict=True)]
+        assert max(*batch.shape[1:3]) <= TILE
+        assert 0 <= min(more) <= max(more) < STRIDE
+        return np.pad(self.known, ((0, more[0]), (0, more[1]), (0, 0)), mode="edge").clip(0, 255).astype(np.uint8)[None]
 
 
-def test_blocks_that_a_model_does_not_know_are_scaled_and_it_is_said() -> None:
-    fine = region(Grid(8), 0, 0, 320, 320)
-    spot = placed(fine, CARD, any_size=True)
-    assert (spot.window.side, spot.size) == (480, 960)  # 8 pixels become 16
-    assert spot.note == "scaled to blocks of 16 for the model"
-    with pytest.raises(
-        UnknownBlocks, match=r"320 x 320 pixels with blocks of 8: at the 256 pixels of the model its blocks are 4.3, .* for 16"
-    ):
-        placed(fine, CARD, any_size=False)
-    coarse = placed(region(Grid(64), 0, 0, 320, 320), CARD, any_size=False)
-    assert (coarse.window.side, coarse.size) == (1024, 256)  # more of the photo around it, so that 64 pixels become 16
-    assert coarse.note == "scaled to blocks of 16 for the model"
-    anything = placed(fine, CARD | {"recipe": ["blur:sigma=2"]}, any_size=False)
-    assert (anything.size, anything.note) == (256, "")
-    with pytest.raises(UnknownBlocks):
-        placed(region(Grid(4), 0, 0, 2000, 2000), CARD, any_size=True)  # 12,000 pixels a side
+def put(shown: np.ndarray, found: Region, run: Seen | Knows, strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """(the photo with the region restored, how much of each pixel is the model's)."""
+    top, left, made = restored_around(shown, found, run, STRIDE)
+    rows, columns, pixels, weights = pasted(shown, found, (top, left), made, strength)
+    after, share = shown.copy(), np.zeros(shown.shape[:2], np.float32)
+    after[rows, columns], share[rows, columns] = pixels, weights
+    return after, share
+
+
+def away(image: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
+    return float(np.abs(image[where].astype(int) - other[where]).mean())
+
+
+def outside_of(found: Region, shape: tuple[int, ...]) -> np.ndarray:
+    """All but the region and two pixels around it, where the blend ends."""
+    mask, (top, left, bottom, right) = np.zeros(shape[:2], np.uint8), found.box
+    mask[top:bottom, left:right] = found.mask
+    return cv2.dilate(mask, np.ones((5, 5), np.uint8)) == 0
 
 
 def test_the_mean_of_a_cut_cell_is_that_of_its_mosaic() -> None:
@@ -62,32 +82,53 @@ def test_the_mean_of_a_cut_cell_is_that_of_its_mosaic() -> None:
     mask = rng.random((37, 53)) < 0.3
     mask[:9, :8] = False
     grid = Grid(8, 3, 5)
-    means, painted = masked_means(rgb, mask, grid)
+    means = masked_means(rgb, mask, grid)
     rows, columns = [0, *range(3, 37, 8), 37], [0, *range(5, 53, 8), 53]
+    assert means.shape == (len(rows) - 1, len(columns) - 1, 3)
     for i, (top, bottom) in enumerate(pairwise(rows)):
         for j, (left, right) in enumerate(pairwise(columns)):
             cell, inside = rgb[top:bottom, left:right], mask[top:bottom, left:right]
             expected = cell[inside] if inside.any() else cell.reshape(-1, 3)
             assert np.abs(means[i, j] - expected.mean(0)).max() <= 0.5 + 1e-6
-            assert (painted[top:bottom, left:right] == means[i, j]).all()
-    whole, _ = masked_means(rgb, np.ones((37, 53), bool), grid)
-    assert np.array_equal(whole, cell_means(rgb, grid))
+    assert np.array_equal(masked_means(rgb, np.ones((37, 53), bool), grid), cell_means(rgb, grid))
 
 
-def test_the_model_sees_even_cells_and_the_smooth_image_between_them() -> None:
-    rgb = photo(0, 512)
-    grid = Grid(16, 3, 9)
-    shown = laid(rgb, box(rgb, 170, 170, 342, 342), grid)
-    spot = placed(region(grid, 170, 170, 342, 342), CARD, any_size=True)
-    image, prior = seen_by_the_model(shown, spot)
-    assert image.shape == prior.shape == (spot.size, spot.size, 3)
-    window = spot.window
-    assert np.array_equal(image, crops.crop(shown, window, spot.size))
-    middle = slice(spot.size // 3, 2 * spot.size // 3)
-    known = crops.crop(between(cell_means(rgb, grid), grid, (512, 512)), window, spot.size)
-    assert np.abs(prior[middle, middle].astype(int) - known[middle, middle]).max() <= 1
-    clean, _ = seen_by_the_model(jpeg(shown), spot)
-    assert np.abs(clean[middle, middle].astype(int) - image[middle, middle]).mean() < 3  # the traces of the JPEG are gone
+def test_the_model_sees_the_cells_and_those_of_the_photo_around_them() -> None:
+    rgb, grid = photo(0, 512), Grid(16, 3, 9)
+    shown = laid(rgb, box(rgb, 170, 170, 342, 342), grid)  # cuts the cells at its edge
+    seen = Seen()
+    top, left, made = restored_around(shown, region(grid, 170, 170, 342, 342), seen, STRIDE)
+    ((image,),) = seen.given
+    assert ((top - grid.phase_y) % 16, (left - grid.phase_x) % 16) == (0, 0)
+    assert (made.shape[0] % 16, made.shape[1] % 16) == (0, 0)
+    assert 170 - (CONTEXT + 1) * 16 < top <= 170 - CONTEXT * 16
+    assert 342 + CONTEXT * 16 <= left + made.shape[1] < 342 + (CONTEXT + 1) * 16
+    rows, cols = made.shape[0] // 16, made.shape[1] // 16
+    assert np.array_equal(image, even(cell_means(image, Grid(CELL))))
+    given = cell_means(image, Grid(CELL))[:rows, :cols]
+    original = cell_means(rgb[top : top + made.shape[0], left : left + made.shape[1]], Grid(16))
+    assert np.array_equal(given, original)  # also of the cells of which a part only shows the mosaic
+    (clean,) = (seen := Seen())(even(masked_means(jpeg(shown)[top:][: rows * 16, left:][:, : cols * 16],
+                                                  np.ones((rows * 16, cols * 16), bool), Grid(16)), STRIDE)[None])  # fmt: skip
+    assert np.abs(clean.astype(int) - image).mean() < 1.5  # the traces of a JPEG are gone
+
+
+def test_a_large_region_shows_more_of_the_photo_around_it() -> None:
+    rgb, seen = photo(0, 1600), Seen()
+    top, left, made = restored_around(rgb, region(Grid(10), 400, 400, 1200, 800), seen, STRIDE)
+    assert (top, left, made.shape) == (200, 200, (1200, 800, 3))  # 20 cells, a quarter of the 80 that it is high
+    assert restored_around(rgb, region(Grid(10), 0, 20, 1600, 60), seen, STRIDE)[2].shape == (1600, 460, 3)
+
+
+def test_what_is_larger_than_a_tile_is_seen_in_tiles() -> None:
+    rgb, seen = photo(0, 1200), Seen()
+    grid = Grid(5, 3, 4)
+    made = restored_around(laid(rgb, np.ones((1200, 1200), bool), grid), region(grid, 0, 0, 1200, 1200), seen, STRIDE)[2]
+    assert made.shape == rgb.shape
+    assert {each.shape[1:] for each in seen.given} == {(TILE, TILE, 3)}
+    for tile in np.concatenate(seen.given):
+        assert np.array_equal(tile, even(cell_means(tile, Grid(CELL))))  # no tile cuts a cell
+    assert np.abs(made.astype(int) - laid(rgb, np.ones((1200, 1200), bool), grid)).mean() < 3
 
 
 @pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (3, 7))])
@@ -97,32 +138,57 @@ def test_what_is_pasted_fits_and_nothing_changes_outside(number: int) -> None:
     for truth, grid in ((ellipse(rgb), Grid(16, 3, 9)), (box(rgb, 0, 100, 300, 500), Grid(24, 0, 5))):
         shown = laid(rgb, truth, grid)
         (found,) = find_regions(shown)
-        spot = placed(found, CARD, any_size=True)
-        known = crops.crop(rgb, spot.window, spot.size, "reflect").astype(int)
-        restored = (known + np.array([9, -6, 4])).clip(0, 255).astype(np.uint8)
-        rows, columns, pixels, weights = pasted(shown, spot, restored)
-        after = shown.copy()
-        after[rows, columns] = pixels
-        touched = np.zeros(truth.shape, bool)
-        touched[rows, columns] = weights > 0
-        assert np.array_equal(after[~touched], shown[~touched])
-        inside = after[truth].astype(float) - rgb[truth]
-        assert np.abs(inside).mean() < 0.45 * np.abs(shown[truth].astype(float) - rgb[truth]).mean()
-        assert np.abs(inside.mean(0)).max() < 3  # the colours are those around it
-        assert np.array_equal(shown[rows, columns], pasted(shown, spot, restored, strength=0.0)[2])
+        knows = Knows(rgb, shown, found, (9, -6, 4))
+        after, share = put(shown, found, knows)
+        assert np.array_equal(after[share == 0], shown[share == 0])
+        assert not share[outside_of(found, rgb.shape)].any()
+        assert away(after, rgb, truth) < 0.45 * away(shown, rgb, truth)
+        assert np.abs((after[truth].astype(float) - rgb[truth]).mean(0)).max() < 3  # the colours are those around it
+        assert np.array_equal(put(shown, found, knows, strength=0.0)[0], shown)
+
+
+@pytest.mark.parametrize("block", [4, 5, 8, 40, 100])
+def test_cells_of_any_size_are_restored(block: int) -> None:
+    """By a model that knows the original, up to what eight pixels a cell can hold."""
+    rgb = photo(2, {40: 800, 100: 1200}.get(block, 220))
+    side, grid = rgb.shape[0], Grid(block, block // 2, block // 3)
+    truth = box(rgb, side // 4, side // 4, side * 3 // 4, side * 3 // 4)
+    shown = laid(rgb, truth, grid)
+    (found,) = find_regions(shown)
+    assert found.grid == grid
+    after, share = put(shown, found, Knows(rgb, shown, found))
+    outside = outside_of(found, rgb.shape)
+    assert np.array_equal(after[outside], shown[outside])
+    assert overlap(found, truth) > 0.98
+    assert (share[truth] == 1).mean() > 0.98
+    assert away(after, rgb, truth) < (0.25 if block <= CELL else 0.45) * away(shown, rgb, truth)
+
+
+@pytest.mark.parametrize("corner", ["top left", "bottom right", "all"])
+def test_a_region_that_the_border_of_the_photo_cuts(corner: str) -> None:
+    rgb, grid = photo(5, 500), Grid(20, 13, 6)
+    truth = {"top left": box(rgb, 0, 0, 210, 150), "bottom right": box(rgb, 300, 290, 500, 500),
+             "all": np.ones((500, 500), bool)}[corner]  # fmt: skip
+    shown = laid(rgb, truth, grid)
+    (found,) = find_regions(shown)
+    after, _ = put(shown, found, Knows(rgb, shown, found))
+    outside = outside_of(found, rgb.shape)
+    assert np.array_equal(after[outside], shown[outside])
+    assert overlap(found, truth) > 0.98
+    assert away(after, rgb, truth) < 0.45 * away(shown, rgb, truth)
+    border = truth & ~cv2.copyMakeBorder(np.ones((480, 480), np.uint8), 10, 10, 10, 10, cv2.BORDER_CONSTANT).astype(bool)
+    assert away(after, rgb, border) < 0.5 * away(shown, rgb, border)
 
 
 def test_what_the_model_made_is_told_and_two_pixels_around_it() -> None:
-    rgb = np.zeros((200, 300, 3), np.uint8)
-    spot = placed(region(Grid(16), 40, 50, 104, 146), CARD, any_size=True)
-    rows, columns, _, weights = pasted(rgb, spot, np.zeros((spot.size, spot.size, 3), np.uint8), strength=0.5)
+    rgb, black = np.zeros((200, 300, 3), np.uint8), np.zeros((200, 300, 3), np.uint8)
+    rows, columns, _, weights = pasted(rgb, region(Grid(16), 40, 50, 104, 146), (0, 0), black, strength=0.5)
     assert (rows, columns) == (slice(24, 120), slice(34, 162))
     assert (weights[16:-16, 16:-16] == 0.5).all()
     assert (weights[14:-14, 20:-20] == 0.5).all()
     assert (weights[:14] == 0).all()
     assert (weights[:, :14] == 0).all()
-    spot = placed(region(Grid(16), 0, 0, 64, 64), CARD, any_size=True)
-    rows, columns, _, weights = pasted(rgb[:64, :64], spot, np.zeros((spot.size, spot.size, 3), np.uint8))
+    rows, columns, _, weights = pasted(rgb[:64, :64], region(Grid(16), 0, 0, 64, 64), (0, 0), black[:64, :64])
     assert (rows, columns, weights.min()) == (slice(0, 64), slice(0, 64), 1)
 
 
@@ -131,8 +197,7 @@ def test_a_region_at_the_corner_of_a_small_photo() -> None:
     truth = box(rgb, 0, 0, 96, 110)
     shown = np.where(truth[:, :, None], paint(cell_means(rgb, Grid(8)), Grid(8), (160, 200)), rgb)
     (found,) = find_regions(shown)
-    spot = placed(found, CARD, any_size=True)
-    image, prior = seen_by_the_model(shown, spot)
-    assert image.shape == prior.shape == (spot.size, spot.size, 3)
-    rows, columns, pixels, _ = pasted(shown, spot, image)
-    assert pixels.shape == shown[rows, columns].shape
+    after, _ = put(shown, found, Seen())
+    outside = outside_of(found, rgb.shape)
+    assert np.array_equal(after[outside], shown[outside])
+    assert away(after, shown, truth) < 3  # made of nothing but the cells, it is the mosaic, but for its edge

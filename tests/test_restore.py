@@ -14,13 +14,13 @@ from tests.conftest import textured
 class Fake:
     """Restores by inverting, or not at all, and remembers what it was given."""
 
-    def __init__(self, size: int, invert: bool = False):
-        self.size, self.invert = size, invert
+    def __init__(self, size: int, invert: bool = False, takes_any_crop: bool = False):
+        self.size, self.invert, self.takes_any_crop = size, invert, takes_any_crop
         self.given: list[np.ndarray] = []
 
     def restore(self, batch: np.ndarray) -> np.ndarray:
         assert batch.dtype == np.uint8
-        assert batch.shape[1:] == (self.size, self.size, 3)
+        assert self.takes_any_crop or batch.shape[1:] == (self.size, self.size, 3)
         self.given.append(batch)
         return 255 - batch if self.invert else batch
 
@@ -40,6 +40,16 @@ def test_any_size_comes_back_at_its_own_size_and_in_its_own_place(shape: tuple[i
     assert restored.dtype == np.uint8
     assert is_resized(engine, rgb)
     assert np.abs(restored.astype(int) - rgb).mean() < 2.5 or min(shape) == 1
+
+
+def test_a_model_that_takes_any_crop_gets_each_as_it_is() -> None:
+    engine = Fake(64, invert=True, takes_any_crop=True)
+    crops = [textured(seed, *shape) for seed, shape in enumerate([(31, 32), (64, 64), (1, 1), (31, 32), (300, 20)])]
+    restored = restore_crops(engine, crops)
+    assert all(np.array_equal(image, 255 - rgb) for image, rgb in zip(restored, crops, strict=True))
+    assert [batch.shape for batch in engine.given] == [(1, *rgb.shape) for rgb in crops]
+    assert not any(is_resized(engine, rgb) for rgb in crops)
+    assert restore_crops(engine, []) == []
 
 
 def test_the_padding_repeats_the_border_in_the_middle_of_the_square() -> None:

@@ -92,7 +92,7 @@ def test_from_json_refuses_what_is_no_spec() -> None:
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match="no generator kind 'unet': one of upsampling_unet, transposed_unet, residual"):
         GeneratorSpec("unet", (8,))
-    with pytest.raises(ValueError, match="no start 'noise': one of input, prior, luminance"):
+    with pytest.raises(ValueError, match="no start 'noise': one of input, cells, luminance"):
         GeneratorSpec("residual", (8,), blocks=(1,), starts_from="noise")
     with pytest.raises(ValueError, match=r"as many numbers of blocks as levels; received \(1, 1\)"):
         GeneratorSpec("residual", (8,), blocks=(1, 1))
@@ -106,11 +106,28 @@ def test_unknown_kinds_are_refused() -> None:
 def test_what_is_known_without_the_generator_is_what_it_starts_from(name: str) -> None:
     spec = PRESETS[name]
     residual = spec.generator.kind == "residual"
-    for task, start in (("mosaic", "prior"), ("colorize", "luminance"), ("other", "input")):
+    for task, start in (("mosaic", "cells"), ("colorize", "luminance"), ("other", "input")):
         told = spec.for_task(task)
         assert told.generator.starts_from == (start if residual else "input")
-        assert replace(told, generator=replace(told.generator, starts_from=spec.generator.starts_from)) == spec
-        assert told.for_task("other") == spec
+        assert told.generator.stem == (2 if residual and task == "mosaic" else spec.generator.stem)  # 4 × 4 positions a cell
+        assert replace(told, generator=spec.generator) == spec
+        assert replace(told.generator, starts_from="input", stem=spec.generator.stem) == spec.generator
+        assert told.for_task(task) == told
+
+
+@pytest.mark.parametrize(("name", "stride", "window"), [("mend", 16, 128), ("tiny", 8, 64)])
+def test_the_networks_of_mosaics_train_on_windows(name: str, stride: int, window: int) -> None:
+    spec = PRESETS[name].for_task("mosaic")
+    assert (spec.stride, spec.window, spec.side, spec.cells_side) == (stride, window, window, window)
+    for size in (64, 512):
+        assert spec.with_size(size).side == window
+        assert spec.for_task("other").with_size(size).side == spec.for_task("colorize").with_size(size).side == size
+        assert spec.for_task("other").cells_side == spec.for_task("colorize").cells_side == 0
+    assert (PRESETS["article"].side, PRESETS["paper"].with_size(512).side, PRESETS["paper"].cells_side) == (256, 512, 0)
+    with pytest.raises(ValueError, match=f"cells are for residual generators, in windows that are multiples of {stride}; "):
+        replace(spec, window=window + stride // 2)
+    with pytest.raises(ValueError, match="cells are for residual generators"):
+        replace(PRESETS["article"], generator=replace(PRESETS["article"].generator, starts_from="cells"), window=256)
 
 
 def test_training_of_the_presets() -> None:
@@ -123,7 +140,8 @@ def test_training_of_the_presets() -> None:
     for name in ("article", "paper"):  # none of what came later
         spec = PRESETS[name]
         assert (spec.adversarial_weight, spec.ssim_weight, spec.ema) == (1.0, 0.0, 0.0)
-        assert (spec.alone, spec.warmup, spec.hold) == (0, 0, 0)
+        assert (spec.alone, spec.warmup, spec.hold, spec.muon) == (0, 0, 0, 0.0)
+    assert (PRESETS["mend"].muon, PRESETS["tiny"].muon) == (0.02, 0.0)
 
 
 def test_importing_specs_imports_nothing_heavy() -> None:

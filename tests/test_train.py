@@ -118,7 +118,7 @@ def test_a_run_holds_what_it_promises(dataset: Path, tmp_path: Path, monkeypatch
     assert best == report.best
     card = read_card(run / "model.onnx")
     assert (card["task"], card["preset"], card["size"], card["step"]) == ("mosaic", "tiny", 32, best["step"])
-    assert (card["prior"], card["weights"]) == ("mosaic", "raw")
+    assert (card["cell"], card["weights"]) == (8, "raw")
     assert card["recipe"] == ["mosaic:block=4,phase=0"]
     assert card["validation"] == best["figures"]
     assert card["largest_difference"] < 1e-3
@@ -264,7 +264,7 @@ def test_a_classic_folder_of_other_programs(tmp_path: Path) -> None:
     assert report.figures is not None
     assert report.figures.keys() == {"restored", "input"}
     card = read_card(tmp_path / "run" / "model.onnx")
-    assert (card["task"], card["prior"]) == ("other", None)
+    assert (card["task"], card["cell"]) == ("other", None)
 
 
 @pytest.mark.slow
@@ -297,7 +297,7 @@ def test_bad_use(dataset: Path, tmp_path: Path) -> None:
         ({"preset": "tiny", "metric": "colourfulness"}, "--metric colourfulness: choose one of auto, psnr, ssim, l1, delta_e"),
         ({"preset": "tiny", "recalibrate": 2}, "--recalibrate: tiny has no BatchNorm whose statistics could be taken anew"),
         ({"preset": "tiny", "strategy": "both"}, "--strategy both: choose one of none, mirrored, multiworker"),
-        ({"preset": "tiny", "updates": "article"}, "--updates article trains both networks at each step, and knows no prior"),
+        ({"preset": "tiny", "updates": "article"}, "--updates article trains both networks at each step, and knows no cells"),
         ({"preset": "tiny", "strategy": "mirrored", "max_seconds": 9}, "goes with --updates fused, and without a limit of time"),
     ):
         with pytest.raises(UsageError, match=line):
@@ -481,9 +481,9 @@ def test_patience_ends_a_run_that_gets_no_better(
     real = Pix2Pix.restore
     state = {"worse": 0.0}
 
-    def worse(self: Pix2Pix, a: Any, prior: Any = None, averaged: bool = False) -> np.ndarray:
+    def worse(self: Pix2Pix, a: Any, averaged: bool = False) -> np.ndarray:
         state["worse"] += 0.1
-        return np.clip(real(self, a, prior, averaged) + state["worse"], -1, 1)
+        return np.clip(real(self, a, averaged) + state["worse"], -1, 1)
 
     monkeypatch.setattr(Pix2Pix, "restore", worse)
     options = {"steps": 20, "val_every": 2, "patience": 3, "checkpoint_every": 50, **QUICK, "val_images": 2}
@@ -587,9 +587,9 @@ def test_each_step_plays_with_the_right_networks(dataset: Path, tmp_path: Path, 
     real = Pix2Pix.train_on_batch
     plays: list[str] = []
 
-    def watched(self: Pix2Pix, a: Any, b: Any, prior: Any, play: str) -> dict[str, float]:
+    def watched(self: Pix2Pix, a: Any, b: Any, play: str) -> dict[str, float]:
         plays.append(play)
-        return real(self, a, b, prior, play)
+        return real(self, a, b, play)
 
     monkeypatch.setattr(Pix2Pix, "train_on_batch", watched)
     for steps in (4, 7):  # a resumed run goes on with what comes next

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataset_tools import image_io, metrics, mosaic_grid, pairs, priors
+from dataset_tools import cells, image_io, metrics, mosaic_grid, pairs
 from dataset_tools.errors import DatasetError
 from dataset_tools.manifest import PairRow, open_dataset
 from dataset_tools.mosaic_grid import Grid, cell_means, paint
@@ -69,40 +69,94 @@ def test_a_baseline_that_not_all_have_is_left_out(tmp_path: Path) -> None:
     assert list(validation.figures) == ["input"]
 
 
-def test_nothing_to_validate_on() -> None:
-    validation = Validation([], SIZE, 9, "AtoB", 2, prior=True)
+def never(images: np.ndarray) -> np.ndarray:
+    raise AssertionError("the model was asked")
+
+
+@pytest.mark.parametrize("window", [0, 16])
+def test_nothing_to_validate_on(window: int) -> None:
+    validation = Validation([], SIZE, 9, "AtoB", 2, window=window)
     assert len(validation) == 0
     assert validation.figures == {}
-    assert list(validation.batches()) == []
-
-
-def test_the_prior_is_what_the_pixels_tell_as_when_a_photo_is_restored(tmp_path: Path) -> None:
-    """The records of these pairs lie: whoever restores a photo has none."""
-    lie = {"name": "mosaic", "block": 5, "phase_y": 1, "phase_x": 1}
-    validation = Validation(rows(tmp_path, 3, [lie]), SIZE, 9, "AtoB", 2, prior=True)
-    assert validation.priors is not None
-    for a, prior in zip(validation.a, validation.priors, strict=True):
-        assert np.array_equal(prior, priors.estimated(a))
+    assert validation.restore(never) == []
 
 
 def test_restoring_goes_in_batches_and_keeps_the_order(tmp_path: Path) -> None:
-    validation = Validation(rows(tmp_path, 5), SIZE, 9, "AtoB", 2, prior=True)
+    validation = Validation(rows(tmp_path, 5), SIZE, 9, "AtoB", 2)
     seen: list[tuple[int, ...]] = []
 
-    def generate(a: np.ndarray, prior: np.ndarray | None) -> np.ndarray:
-        assert prior is not None
-        assert a.dtype == prior.dtype == np.float32
+    def generate(a: np.ndarray) -> np.ndarray:
+        assert a.dtype == np.float32
         seen.append(a.shape)
-        return a
+        return -a
 
     restored = validation.restore(generate)
     assert seen == [(2, SIZE, SIZE, 3), (2, SIZE, SIZE, 3), (1, SIZE, SIZE, 3)]
+    assert all(np.array_equal(image, 255 - a) for image, a in zip(restored, validation.a, strict=True))
+
+
+def test_a_model_of_cells_is_given_those_that_the_pixels_tell_as_when_a_photo_is_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records of these pairs lie: whoever restores a photo has none. What it makes is laid back on the whole image."""
+    lie = {"name": "mosaic", "block": 5, "phase_y": 1, "phase_x": 1}
+    validation = Validation(rows(tmp_path, 5, [lie]), SIZE, 9, "AtoB", 2, window=16, stride=16)
+    monkeypatch.setattr(cells, "estimated", lambda a: cells.of_grid(a, Grid(4)))
+    seen: list[np.ndarray] = []
+
+    def generate(a: np.ndarray) -> np.ndarray:
+        assert a.dtype == np.float32
+        seen.append(a)
+        return -a
+
+    restored = validation.restore(generate)
+    assert [each.shape for each in seen] == [(2, 64, 64, 3), (2, 64, 64, 3), (1, 64, 64, 3)]  # 8 × 8 cells of 4 are of 8 then
+    expected = [cells.even(cell_means(a, Grid(4))) for a in validation.a]
+    assert np.array_equal(np.concatenate(seen), to_float(np.stack(expected)))
+    assert all(np.array_equal(image[2::4, 2::4], 255 - a[2::4, 2::4]) for image, a in zip(restored, validation.a, strict=True))
+
+
+def test_what_shows_no_mosaic_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    validation = Validation(rows(tmp_path, 2), SIZE, 9, "AtoB", 2, window=16, stride=8)
+    monkeypatch.setattr(cells, "estimated", lambda a: None)
+    restored = validation.restore(never)
     assert all(np.array_equal(image, a) for image, a in zip(restored, validation.a, strict=True))
-    _, b, prior = next(validation.batches())
-    assert prior is not None
-    assert np.array_equal(b[1], to_float(validation.b[1]))
-    without = Validation(rows(tmp_path, 2), SIZE, 9, "AtoB", 2)
-    assert next(without.batches())[2] is None
+
+
+def test_a_model_of_cells_takes_multiples_of_its_stride(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "estimated", lambda a: cells.of_grid(a, Grid(11)))
+    for stride, side in ((8, 24), (16, 32), (32, 32), (64, 64)):  # 3 × 3 cells
+        validation = Validation(rows(tmp_path, 1), SIZE, 9, "AtoB", 2, window=16, stride=stride)
+        shapes: list[tuple[int, ...]] = []
+        (restored,) = validation.restore(lambda a, shapes=shapes: shapes.append(a.shape) or a)  # type: ignore[misc]
+        assert shapes == [(1, side, side, 3)]
+        assert restored.shape == (SIZE, SIZE, 3)
+
+
+def test_the_sides_of_the_first_images_are_whole_or_windows_of_their_middle(tmp_path: Path) -> None:
+    given = Validation(rows(tmp_path, 5), SIZE, 9, "AtoB", 2)
+    inverse = [255 - b for b in given.b]
+    for found, expected in zip(given.sides(inverse), (given.a, given.b, inverse), strict=True):
+        assert found.dtype == np.float32
+        assert np.array_equal(found, to_float(np.stack(expected[:2])))
+    assert [len(each) for each in Validation(rows(tmp_path, 1), SIZE, 9, "AtoB", 2).sides(inverse[:1])] == [1, 1, 1]
+
+    windows = Validation(rows(tmp_path, 5), SIZE, 9, "AtoB", 2, window=16, stride=8)
+    for found, expected in zip(windows.sides(inverse), (given.a, given.b, inverse), strict=True):
+        assert found.dtype == np.float32
+        assert np.array_equal(found, to_float(np.stack(expected[:2])[:, 8:24, 8:24]))
+
+
+def test_the_windows_of_the_sides_are_by_the_record(tmp_path: Path) -> None:
+    """As those that the networks train on."""
+    record = {"name": "mosaic", "block": 5, "phase_y": 1, "phase_x": 1}
+    validation = Validation(rows(tmp_path, 3, [record]), SIZE, 9, "AtoB", 2, window=24, stride=8)
+    found = validation.sides(validation.a)
+    for index, (a, b) in enumerate(zip(validation.a[:2], validation.b[:2], strict=True)):
+        expected = cells.window(b, cells.recorded(a, [record]), 24)
+        assert np.array_equal(found[0][index], to_float(expected[0]))
+        assert np.array_equal(found[1][index], to_float(expected[1]))
+        assert not np.array_equal(found[2][index], found[1][index])  # A there, at the same scale
 
 
 def test_diversity_falls_where_all_faces_become_one(tmp_path: Path) -> None:

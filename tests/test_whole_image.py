@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from dataset_tools import image_io, resources
-from pipelines.whole_image import colorized, restored_in_tiles, size_for
+from dataset_tools.cells import CELL, even
+from dataset_tools.mosaic_grid import Grid, cell_means
+from pipelines.whole_image import TILE, colorized, in_tiles, restored_in_tiles, size_for
 from pix2pix.pixels import LUMA
 
 SAMPLES = sorted(resources.path("samples").glob("*.jpg"))
@@ -93,3 +95,45 @@ def test_tiles_that_disagree_fade_into_each_other() -> None:
     made = restored_in_tiles(rgb, uneven, 64).astype(int)
     assert made.max() - made.min() >= 30
     assert max(np.abs(np.diff(made, axis=0)).max(), np.abs(np.diff(made, axis=1)).max()) <= 4  # 40 levels over 16 pixels
+
+
+def of_single_cells(batch: np.ndarray) -> np.ndarray:
+    """What a model makes that looks at one cell alone: a slope in each, as steep as it is red."""
+    slope = np.linspace(-1, 1, CELL)
+    means = batch.reshape(len(batch), batch.shape[1] // CELL, CELL, batch.shape[2] // CELL, CELL, 3).astype(float)
+    made = means + means[..., :1] / 8 * slope[:, None, None, None] + 9 * slope[:, None]
+    return np.rint(made).clip(0, 255).astype(np.uint8).reshape(batch.shape)
+
+
+@pytest.mark.parametrize("cells", [(3, 5), (64, 64), (65, 20), (64, 90), (20, 300), (130, 97)])
+def test_tiles_of_cells_are_as_one_piece(cells: tuple[int, int]) -> None:
+    means = np.random.default_rng(0).integers(0, 256, (*cells, 3)).astype(np.uint8)
+    given = []
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        given.append(batch)
+        return of_single_cells(batch)
+
+    image = even(means, 32)
+    assert np.array_equal(in_tiles(run, image[None])[0], of_single_cells(image[None])[0])
+    if max(image.shape) <= TILE:
+        assert [batch.shape for batch in given] == [(1, *image.shape)]
+        return
+    assert {batch.shape[1:] for batch in given} == {(TILE, TILE, 3)}
+    for tile in np.concatenate(given):  # which begin where cells do
+        height, width = (min(side, TILE) for side in image.shape[:2])
+        shown = tile[:height, :width]
+        assert np.array_equal(shown, even(cell_means(shown, Grid(CELL))))
+
+
+def test_small_images_of_cells_go_together_and_large_ones_alone() -> None:
+    for side, calls in ((TILE, [3]), (TILE + 32, [2, 2] * 3)):
+        images = np.random.default_rng(0).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
+        counts = []
+
+        def same(batch: np.ndarray, counts: list[int] = counts) -> np.ndarray:
+            counts.append(len(batch))
+            return batch
+
+        assert np.array_equal(in_tiles(same, images), images)
+        assert counts == calls

@@ -23,11 +23,13 @@ from tests.conftest import textured
 
 SIZE = 32
 # `tiny`, smaller still: these tests are about the loop, not about what it learns. Dropout has a state that a resumed run needs.
-SMALL = replace(PRESETS["tiny"], generator=GeneratorSpec("residual", (8, 8), dropout=0.5, blocks=(1, 1), stem=2))
+SMALL = replace(
+    PRESETS["tiny"], generator=GeneratorSpec("residual", (8, 8), dropout=0.5, blocks=(1, 1), stem=2), window=SIZE
+)  # fmt: skip
 # `mend`, smaller still, with every part of it at work after a few steps.
 SMALL_MEND = replace(
     PRESETS["mend"], generator=GeneratorSpec("residual", (8, 8), blocks=(1, 1), stem=2),
-    discriminator=DiscriminatorSpec("plain", (8, 8)), jitter=4, alone=3, warmup=4, hold=8, ema=0.9,
+    discriminator=DiscriminatorSpec("plain", (8, 8)), jitter=4, alone=3, warmup=4, hold=8, ema=0.9, window=2 * SIZE, muon=2e-3,
 )  # fmt: skip
 QUICK: dict[str, Any] = {"preset": "tiny", "batch": 2, "val_images": 3, "precision": "float32"}
 

@@ -57,7 +57,7 @@ from pipelines.cli.terminal import PATH, Progress, emit_json, engine_option
     type=PATH,
     default=None,
     metavar="DATASET",
-    help="A dataset built of these photos: a mosaic that lies in one of its crops is restored in that crop.",
+    help="A dataset built of these photos: its crops are what a model that learned from faces restores, not the faces found.",
 )
 @engine_option
 @click.option("--time-limit", type=float, default=None, help="Seconds for one photo; 1800 by default. Not with --workers 0.")
