@@ -7,12 +7,11 @@ import shutil
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -44,10 +43,10 @@ def read_pair(row: PairRow, size: int, direction: str = "AtoB") -> tuple[Rgb, Rg
     return a, b
 
 
-def cells_of(a: Rgb, row: PairRow) -> cells.Cells:
-    """Those that `row` records, or in a classic dataset those that the pixels tell; what shows none is taken for one of CELL."""
-    if priors.has_mosaic(row.degradations):
-        return cells.recorded(a, row.degradations)
+def cells_of(a: Rgb, drawn: Sequence[Mapping[str, Any]]) -> cells.Cells:
+    """Those that `drawn` records, or where it does not those that the pixels tell; what shows none is taken for one of CELL."""
+    if priors.has_mosaic(drawn):
+        return cells.recorded(a, drawn)
     return cells.estimated(a) or cells.of_grid(a, mosaic_grid.Grid(cells.CELL))
 
 
@@ -124,11 +123,10 @@ class Batches:
         if self.anew:
             (b,) = self._moved(images, rng, int(rng.integers(self.jitter + 1)))
             a, drawn = degrade_crop.degrade_anew(self.anew, rng, b)
-            row = replace(self.rows[index], degradations=drawn)
-            return cells.window(b, cells_of(a, row), self.window, rng) if self.window else (a, b)
+            return cells.window(b, cells_of(a, drawn), self.window, rng) if self.window else (a, b)
         if self.window:
             a, b = images
-            a, b = cells.window(b, cells_of(a, self.rows[index]), self.window, rng)
+            a, b = cells.window(b, cells_of(a, self.rows[index].degradations), self.window, rng)
             return (cv2.flip(a, 1), cv2.flip(b, 1)) if self.flip and rng.random() < 0.5 else (a, b)
         return tuple(self._moved(images, rng, self.jitter))
 

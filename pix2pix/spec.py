@@ -80,8 +80,12 @@ class Spec:
 
     def __post_init__(self) -> None:
         _one_of("adversarial loss", self.adversarial, ADVERSARIAL)
-        if self.generator.starts_from == "cells" and (self.window % self.stride or self.generator.kind != "residual"):
-            raise ValueError(f"cells are for residual generators, in windows that are multiples of {self.stride}; {self}")
+        if self.generator.starts_from == "cells" and (
+            self.window % self.stride or self.window % 8 or self.generator.kind != "residual"
+        ):
+            raise ValueError(
+                f"cells are for residual generators, in windows that are multiples of 8 and of {self.stride}; {self}"
+            )
         if self.size < self.minimum or self.size % self.stride:
             raise UsageError(
                 f"{self.name} cannot take size {self.size}: it must be a multiple of {self.stride}, {self.minimum} or more; "

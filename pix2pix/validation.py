@@ -83,7 +83,7 @@ class Validation:
         several = []
         for a, b, made, row in list(zip(self.a, self.b, restored, self.rows, strict=True))[: self.batch]:
             if self.window:
-                known = cells_of(a, row)
+                known = cells_of(a, row.degradations)
                 several.append((*cells.window(b, known, self.window), cells.window(made, known, self.window)[1]))
             else:
                 several.append((a, b, made))

@@ -89,7 +89,7 @@ def muon_flops(network: object) -> float:
     return len(POLYNOMIALS) * sum(2.0 * out**2 * (2 * 9 * given + out) for _, _, given, out in shapes)
 
 
-def forward_flops(network: object, images: np.ndarray | list[np.ndarray]) -> float:
+def forward_flops(network: object, images: list[np.ndarray]) -> float:
     """Two for each product of each convolution, one image, borders included."""
     layers = [layer for layer in network.layers if hasattr(layer, "kernel")]  # type: ignore[attr-defined]
     made = keras.Model(network.inputs, [layer.output for layer in layers])(images)  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ def test_small(backend: str) -> None:
     spec = two_levels(PRESETS["mend"].for_task("mosaic").with_size(64))
     image = np.zeros((1, spec.side, spec.side, 3), np.float32)
     generator = build_generator(spec)
-    g, d = forward_flops(generator, image), forward_flops(build_discriminator(spec), [image, image])
+    g, d = forward_flops(generator, [image]), forward_flops(build_discriminator(spec), [image, image])
     muon, between = muon_flops(generator), 2 * between_kernel().size * (spec.side // CELL) ** 2  # of no layer with a kernel
     assert [row[:2] for row in found["Speed"]] == [["`mend`", "2"], ["`mend`", "4"], ["`tiny`", "2"], ["`tiny`", "4"]]
     for preset, batch, step, pace, there, memory, executed, analysed, needed, share, there_share, target in found["Speed"]:

@@ -124,7 +124,9 @@ def test_the_networks_of_mosaics_train_on_windows(name: str, stride: int, window
         assert spec.for_task("other").with_size(size).side == spec.for_task("colorize").with_size(size).side == size
         assert spec.for_task("other").cells_side == spec.for_task("colorize").cells_side == 0
     assert (PRESETS["article"].side, PRESETS["paper"].with_size(512).side, PRESETS["paper"].cells_side) == (256, 512, 0)
-    with pytest.raises(ValueError, match=f"cells are for residual generators, in windows that are multiples of {stride}; "):
+    with pytest.raises(
+        ValueError, match=f"cells are for residual generators, in windows that are multiples of 8 and of {stride}; "
+    ):
         replace(spec, window=window + stride // 2)
     with pytest.raises(ValueError, match="cells are for residual generators"):
         replace(PRESETS["article"], generator=replace(PRESETS["article"].generator, starts_from="cells"), window=256)
