@@ -120,9 +120,8 @@ def ask_of_images(cases: Cases) -> None:
     for method, flag in (("linear", cv2.INTER_LINEAR), ("cubic", cv2.INTER_CUBIC)):
         for x, left, y, top, width, height in places:
             onto = np.array([[x, 0, left], [0, y, top]])
-            made = cv2.warpAffine(
-                noise, onto, (width, height), flags=flag | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-            )
+            flags = flag | cv2.WARP_INVERSE_MAP
+            made = cv2.warpAffine(noise, onto, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
             cases.ask("warp", {"made": made}, rgb=noise, onto=affine_of(onto), width=width, height=height, method=method)
 
 
@@ -227,16 +226,8 @@ def ask_of_regions(cases: Cases) -> None:
 
 
 def ask_of_tiles(cases: Cases) -> None:
-    for height, width, step in (
-        (64, 64, 1),
-        (65, 64, 1),
-        (200, 333, 1),
-        (63, 500, 1),
-        (20, 7, 1),
-        (1, 1, 1),
-        (240, 96, 8),
-        (24, 200, 8),
-    ):
+    sizes = (64, 64, 1), (65, 64, 1), (200, 333, 1), (63, 500, 1), (20, 7, 1), (1, 1, 1), (240, 96, 8), (24, 200, 8)
+    for height, width, step in sizes:
         rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
         cases.ask("tiles", {"made": restored_in_tiles(rgb, model, 64, step)}, rgb=rgb, size=64, step=step)
     for rows, columns in ((10, 20), (70, 90)):
@@ -309,7 +300,8 @@ def test_cells_are_equal_and_so_is_what_is_made_of_them(answers: Answers) -> Non
             assert np.array_equal(said[name], expected[name]), name
         assert (said["shown"] is None) == (expected["shown"] is None)
         assert said["shown"] is None or np.array_equal(said["shown"], expected["shown"])
-        assert_close(said["smooth"], expected["smooth"], 0.9)  # OpenCV counts in integers here
+        # OpenCV counts in integers where there are fewer than four cells
+        assert_close(said["smooth"], expected["smooth"], 0.9 if min(said["means"].shape[:2]) < 4 else 0.999)
 
 
 def test_cells_are_estimated_alike(answers: Answers) -> None:

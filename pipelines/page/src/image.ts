@@ -243,7 +243,7 @@ function resampleRow(row: Float64Array, channels: number, taps: Taps, made: Floa
   }
 }
 
-/** As cv2.resize with INTER_AREA or INTER_CUBIC. */
+/** As cv2.resize with INTER_AREA or INTER_CUBIC, but for some halves; images of less than 4 pixels a side differ by a level. */
 export function resized(image: Rgb, width: number, height: number, method: "area" | "cubic"): Rgb {
   const { width: w, height: h } = image;
   if (method === "area" && w % width === 0 && h % height === 0) return shrunkWhole(image, w / width, h / height);
