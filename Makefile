@@ -1,29 +1,33 @@
 # make demo: see it work.  make test: prove it.  make check: lint, types and the fast tests, before each commit.
 # make soak: the tests with their full counts -> docs/soak.md.  make bench: what the README's figures come from (bench/README.md).
+# make page: the page that restores in the browser, which `photomend serve` shows; needs Node.js and npm.
 PYTHON ?= python3
 BIN := .venv/bin
 APT := sudo apt-get install -y python3 python3-venv git make libegl1 libgles2 libgl1 libglib2.0-0 libxcb1
 
+BUILT := pipelines/page/built/index.html
+PAGE := $(if $(shell command -v npm),$(BUILT))  # its tests are skipped where it cannot be built
+
 unexport PYTHONDONTWRITEBYTECODE  # without bytecode each process compiles the whole of the tests anew
 
-.PHONY: demo test check soak bench lint clean
+.PHONY: demo test check soak bench lint page clean
 .DEFAULT_GOAL := help
 
 help:
-	@head -2 Makefile
+	@head -3 Makefile
 
 demo: .venv/.installed
 	@$(BIN)/photomend demo $(DEMO)
 
-test: .venv/.installed-dev
+test: .venv/.installed-dev $(PAGE)
 	@$(BIN)/python -m dataset_tools.system
 	$(BIN)/pytest -n 2 --dist worksteal
 
-check: lint
+check: lint $(PAGE)
 	@$(BIN)/python -m dataset_tools.system
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
-soak: .venv/.installed-dev
+soak: .venv/.installed-dev $(PAGE)
 	$(BIN)/python -m bench.soak
 
 bench: .venv/.installed-dev
@@ -36,8 +40,15 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+page: $(BUILT)
+
+$(BUILT): $(shell find pipelines/page/src pipelines/page/static -type f) $(addprefix pipelines/page/,build.mjs package-lock.json tsconfig.json)
+	@command -v npm >/dev/null || { echo "npm is missing; on Debian and Ubuntu: sudo apt-get install -y nodejs npm"; exit 1; }
+	cd pipelines/page && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent build
+	@touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info demo
+	rm -rf .venv build dist *.egg-info demo pipelines/page/built pipelines/page/node_modules
 
 .venv/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; on Debian and Ubuntu: $(APT)"; exit 1; }

@@ -20,7 +20,7 @@ from pipelines.job import restore_photos
 SPLIT = {
     "read and hash": ((work, "_read"),),
     "decode": ((image_io, "decode"),),
-    "find the mosaics": ((whole_photo, "find_regions"),),
+    "find the mosaics": ((whole_photo, "find_mosaics"),),
     "model": ((engines.Engine, "run"),),
     "cells, paste back": ((regions, "restored_around"), (regions, "pasted")),
     "samples": ((whole_photo, "with_changes"),),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dataset_tools import mosaic_grid, mosaic_resized, priors
 from dataset_tools.mosaic_grid import Grid
+from dataset_tools.mosaic_resized import Lines
 from dataset_tools.zoo.mosaic import cover
 
 CELL = 8  # pixels a side of a cell for a model
@@ -84,8 +85,11 @@ def _drifts(grid: Grid, resized: Cells, length: int) -> bool:
 def _resized(a: Rgb) -> Cells | None:
     """The cells of a mosaic that was resized since it was laid."""
     lines = mosaic_resized.estimate(a)
-    if lines is None:
-        return None
+    return lines and of_lines(a, lines)
+
+
+def of_lines(a: Rgb, lines: Lines) -> Cells:
+    """The cells of `a`, uint8 (H, W, 3), between `lines`: the means of their middles."""
     firsts = [first - lines.block * math.ceil(first / lines.block) for first in (lines.first_x, lines.first_y)]  # 0 or before
     counts = [math.ceil((length - first) / lines.block) for length, first in zip(a.shape[1::-1], firsts, strict=True)]
     onto = np.array([[1.0, 0.0, 0.5 - firsts[0]], [0.0, 1.0, 0.5 - firsts[1]]]) / lines.block

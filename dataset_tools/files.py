@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,24 @@ def replace_bytes(path: Path, data: bytes, durable: bool = False) -> None:
 def _temporary_name() -> str:
     """One that no other process has, on this machine or on another that writes into the same folder."""
     return f"{TEMPORARY}{os.getpid()}-{next(_numbers)}-{uuid.uuid4().hex[:8]}"
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder under a temporary name beside `path`, which it gets when the block ends well; else nothing of it stays.
+
+    Raises:
+        OutputError: it cannot be written, in the block too; or there is a `path` by now.
+    """
+    temporary = path.with_name(_temporary_name())
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.rename(temporary, path)  # fails where anything but an empty folder is in the way
+    except OSError as error:
+        raise output_error(error, path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def replace_text(path: Path, text: str, durable: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from dataset_tools.mosaic_grid import LEAST_BLOCK, Grid
 from dataset_tools.mosaic_mask import mask_of, parts_of
+from dataset_tools.mosaic_resized import Lines
 from dataset_tools.mosaic_windows import MOST_BLOCK, Edges, Floats, Window, edges_of, grid_of, windows_with_grids
 
 Cells = NDArray[np.bool_]  # (R, C), of a grid
@@ -37,6 +39,7 @@ class Region:
     grid: Grid  # on the pixels of the photo
     box: tuple[int, int, int, int]  # top, left, bottom, right, pixels
     mask: NDArray[np.bool_]  # where in the box it lies, (bottom - top, right - left)
+    lines: Lines | None = None  # of the photo, where they are not those of `grid`: of a mosaic that was resized
 
 
 class _Lattice(NamedTuple):
@@ -69,7 +72,7 @@ def find_regions(rgb: NDArray[np.uint8]) -> list[Region]:
     for _ in range(ROUNDS):  # a mosaic may hide another one, whose lines are among its own
         before, in_vain, failed = len(found), Counter[Grid](), list[Window]()
         for window in windows:
-            if in_vain[window.grid] == TRIES or photo.is_taken(window) or any(_is_left_over(window, each) for each in found):
+            if in_vain[window.grid] == TRIES or photo.is_taken(window.box) or any(_is_left_over(window, each) for each in found):
                 continue
             regions = _grown(photo, window)
             found += regions
@@ -83,6 +86,17 @@ def find_regions(rgb: NDArray[np.uint8]) -> list[Region]:
         windows = failed
         if len(found) == before:
             break
+    return found
+
+
+def regions_along(rgb: NDArray[np.uint8], grid: Grid, seeds: Sequence[tuple[int, int, int, int]]) -> list[Region]:
+    """The mosaics of that grid that show in `seeds` (top, left, bottom, right); one that shows in several comes once."""
+    photo, found = _Photo(rgb), list[Region]()
+    for seed in seeds:
+        seen = None if photo.is_taken(seed) else _seen(photo, grid, seed)
+        for region in _regions_of(photo, grid, seen) if seen else []:
+            photo.take(region)
+            found.append(region)
     return found
 
 
@@ -100,8 +114,9 @@ class _Photo:
             self._lattices[grid] = _lattice(self.rows, self.columns, grid, self.taken)
         return self._lattices[grid]
 
-    def is_taken(self, window: Window) -> bool:
-        return bool(self.taken[window.top + window.side // 2, window.left + window.side // 2])
+    def is_taken(self, box: tuple[int, int, int, int]) -> bool:
+        """By its middle."""
+        return bool(self.taken[(box[0] + box[2]) // 2, (box[1] + box[3]) // 2])
 
     def take(self, region: Region) -> None:
         top, left, bottom, right = region.box
@@ -128,7 +143,7 @@ def _is_left_over(window: Window, region: Region) -> bool:
 def _grown(photo: _Photo, window: Window) -> list[Region]:
     """The region that `window` shows a part of, or several that nearly touch; none where it is no mosaic after all."""
     grid = window.grid
-    seen = _seen(photo, grid, (window.top, window.left, window.top + window.side, window.left + window.side))
+    seen = _seen(photo, grid, window.box)
     if seen is None:
         return []
     top, left, bottom, right = box = seen[0].around(seen[1])
@@ -137,8 +152,11 @@ def _grown(photo: _Photo, window: Window) -> list[Region]:
         grid, seen = better, _seen(photo, better, box)  # the window may have shown every other line
     if seen and (coarser := _coarser(photo, grid, seen[0].around(seen[1]))):
         grid, seen = coarser, _seen(photo, coarser, box)
-    if seen is None:
-        return []
+    return _regions_of(photo, grid, seen) if seen else []
+
+
+def _regions_of(photo: _Photo, grid: Grid, seen: tuple[_Lattice, Cells]) -> list[Region]:
+    """What lies in the cells that were seen, if that is a mosaic, to the pixel."""
     lattice, members = seen
     if not _is_mosaic(lattice, members, grid.block):
         return []

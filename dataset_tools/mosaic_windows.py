@@ -36,6 +36,11 @@ class Window(NamedTuple):
     side: int
 
     @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Its top, left, bottom and right, pixels."""
+        return self.top, self.left, self.top + self.side, self.left + self.side
+
+    @property
     def grid(self) -> Grid:
         return Grid(self.block, self.phase_y, self.phase_x)
 

@@ -22,6 +22,7 @@ from pix2pix import graph, model_file
 from pix2pix.pixels import to_float, to_uint8
 
 MODEL = "model.onnx"  # the best model of a run folder
+SHIPPED = ("mosaic", "colorize")  # data/models/NAME.onnx
 GPUS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider")
 
 
@@ -212,6 +213,11 @@ def _of_run(folder: Path) -> Path:
     if (folder / "run.json").exists():
         raise ModelFileError(f"the run {_shown(folder)} has no model yet: train longer, until its first validation")
     raise ModelFileError(f"the folder {_shown(folder)} is no run: it has no {MODEL}")
+
+
+def shipped() -> list[str]:
+    """The names of the models that this installation has."""
+    return [name for name in SHIPPED if _shipped(name)]
 
 
 def _shipped(name: str) -> Path | None:

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools.cells import Cells, affine_of, even, laid_back
+from dataset_tools.cells import Cells, affine_of, even, laid_back, of_lines
 from dataset_tools.crops import Square
 from dataset_tools.mosaic_grid import Grid, cells_of
 from dataset_tools.mosaic_regions import Region
+from dataset_tools.mosaic_resized import Lines
 from pipelines import blend
 from pipelines.whole_image import in_tiles
 
@@ -36,7 +37,11 @@ def restored_around(rgb: Rgb, region: Region, run: Callable[[Rgb], Rgb], stride:
     grid = Grid(region.grid.block, (region.grid.phase_y - rows.start) % region.grid.block,
                 (region.grid.phase_x - columns.start) % region.grid.block)  # fmt: skip
     area = rgb[rows, columns]
-    known = Cells(masked_means(area, mask, grid), affine_of(grid))
+    if region.lines:
+        block, first_y, first_x = region.lines
+        known = of_lines(area, Lines(block, first_y - rows.start, first_x - columns.start))
+    else:
+        known = Cells(masked_means(area, mask, grid), affine_of(grid))
     made = in_tiles(run, even(known.means, stride)[None])[0]
     return rows.start, columns.start, laid_back(area, known, made)
 

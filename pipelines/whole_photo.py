@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from dataset_tools import crops
 from dataset_tools.crops import Square
 from dataset_tools.image_io import Photo
-from dataset_tools.mosaic_regions import Region, find_regions
+from dataset_tools.mosaic_finder import find_mosaics
+from dataset_tools.mosaic_regions import Region
 from pipelines import regions as places
 from pipelines.samples import in_colour, with_changes
 from pipelines.whole_image import colorized, restored_in_tiles
@@ -116,7 +117,7 @@ def _face_search() -> Any:
 
 def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
     rgb = photo.opaque
-    found = [each for each in find_regions(rgb) if _side(each) >= wishes.least and not _is_jpegs_own(photo, each)]
+    found = [each for each in find_mosaics(rgb) if _side(each) >= wishes.least and not _is_jpegs_own(photo, each)]
     found = sorted(found, key=lambda each: -int(each.mask.sum()))[: wishes.largest]
     made, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.uint8)
     told: list[dict[str, Any]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from dataset_tools.errors import ModelFileError
@@ -24,11 +25,7 @@ def halved(model: Any) -> Any:
     for each in made.graph.initializer:
         if each.data_type != TensorProto.FLOAT:
             continue
-        with np.errstate(over="ignore"):
-            array = numpy_helper.to_array(each).astype(np.float16)
-        if not np.isfinite(array).all():
-            raise ModelFileError(f"the weight {each.name} holds numbers that float16 cannot: leave --float16 out")
-        each.CopyFrom(numpy_helper.from_array(array, each.name))
+        each.CopyFrom(numpy_helper.from_array(narrowed(each.name, numpy_helper.to_array(each)), each.name))
         wide[each.name] = f"{each.name}{_WIDE}"
         casts.append(helper.make_node("Cast", [each.name], [wide[each.name]], to=TensorProto.FLOAT))
     for node in made.graph.node:
@@ -37,6 +34,15 @@ def halved(model: Any) -> Any:
     del made.graph.node[:]
     made.graph.node.extend(nodes)
     return made
+
+
+def narrowed(name: str, weight: NDArray[Any]) -> NDArray[np.float16]:
+    """The array `weight` as float16. Raises ModelFileError, which names it, where one of its numbers is too large for that."""
+    with np.errstate(over="ignore"):
+        array = weight.astype(np.float16)
+    if not np.isfinite(array).all():
+        raise ModelFileError(f"the weight {name} holds numbers that float16 cannot: leave --float16 out")
+    return array
 
 
 def widen(model: Any) -> bool:

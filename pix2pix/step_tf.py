@@ -1,4 +1,4 @@
-"""The update on TensorFlow: objective -> gradients -> Adam, as one compiled function. The only file that imports TensorFlow."""
+"""The update on TensorFlow: objective -> gradients -> Adam, as one compiled function. Training imports TensorFlow here alone."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ const kinds = {
     return { made: core.laidBack(rgb, { means, onto, weights: weights ?? null }, restored) };
   },
   regions: ({ rgb }) => {
-    const regions = core.findRegions(rgb), masks = regions.map(({ mask }, number) => [`mask${number}`, mask]);
-    return { regions: regions.map(({ grid, box }) => ({ grid, box })), ...Object.fromEntries(masks) };
+    const regions = core.findMosaics(rgb), masks = regions.map(({ mask }, number) => [`mask${number}`, mask]);
+    return { regions: regions.map(({ mask, ...rest }) => rest), ...Object.fromEntries(masks) };
   },
   around: async ({ rgb, mask, region, strength }) => {
     const given = { ...region, mask }, made = await core.restoredAround(rgb, given, model, 32);

@@ -35,6 +35,24 @@ def test_a_real_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not (tmp_path / "x").exists()
 
 
+def test_a_new_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    with files.new_folder(tmp_path / "a" / "b") as folder:
+        (folder / "x").write_text("x")
+        assert not (tmp_path / "a" / "b").exists()
+    assert (tmp_path / "a" / "b" / "x").read_text() == "x"
+    for error, seen in (
+        (ValueError("no"), ValueError), (KeyboardInterrupt(), KeyboardInterrupt), (OSError(errno.ENOSPC, "full"), OutputError),
+    ):  # fmt: skip
+        with pytest.raises(seen), files.new_folder(tmp_path / "c") as folder:  # noqa: PT012
+            (folder / "x").write_text("x")
+            raise error
+        assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+    with pytest.raises(OutputError, match=r"cannot write .*b: Directory not empty"), files.new_folder(tmp_path / "a" / "b"):
+        pass
+    assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["b"]
+    assert (tmp_path / "a" / "b" / "x").read_text() == "x"
+
+
 def test_the_longest_name_that_a_file_can_have(tmp_path: Path) -> None:
     files.replace_bytes(tmp_path / ("ä" * 127), b"x")
     assert (tmp_path / ("ä" * 127)).read_bytes() == b"x"

@@ -15,7 +15,7 @@ from dataset_tools.mosaic_grid import estimate
 from pipelines.cli import run as photomend
 from pipelines.engines import OnnxEngine
 from pipelines.export import export_model, probe
-from pix2pix import model_file
+from pix2pix import half, model_file
 from pix2pix.graph import rewritten
 from pix2pix.half import halved, widen
 from tests.test_graph import decoder, run
@@ -91,10 +91,8 @@ def test_an_exported_model_restores_the_same_and_carries_its_licence(tmp_path: P
 
 
 def test_a_model_that_would_restore_otherwise_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines import export
-
     model = scaled(tmp_path / "m.onnx", 0.7)
-    monkeypatch.setattr(export.half, "halved", lambda made: onnx.load(scaled(tmp_path / "other.onnx", 0.75)))
+    monkeypatch.setattr(half, "halved", lambda made: onnx.load(scaled(tmp_path / "other.onnx", 0.75)))
     with pytest.raises(ModelFileError, match=r"small\.onnx was not written: it would restore values that are \d+ levels off"):
         export_model(model, tmp_path / "small.onnx", float16=True)
     assert not (tmp_path / "small.onnx").exists()

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from dataset_tools import cells, image_io, mosaic_grid, mosaic_resized, priors, resources
+from dataset_tools.mosaic_finder import find_mosaics
 from dataset_tools.mosaic_grid import Grid, cell_means, paint
-from dataset_tools.mosaic_regions import Region, find_regions
+from dataset_tools.mosaic_regions import Region
 from pipelines.regions import masked_means, pasted, restored_around
 from pipelines.whole_image import colorized, in_tiles, restored_in_tiles
 
@@ -71,7 +72,9 @@ def affine_of(onto: np.ndarray) -> dict[str, float]:
 
 
 def region_of(region: Region) -> dict[str, Any]:
-    return {"grid": grid_of(region.grid), "box": dict(zip(("top", "left", "bottom", "right"), region.box, strict=True))}
+    lines = region.lines and {"block": region.lines.block, "firstY": region.lines.first_y, "firstX": region.lines.first_x}
+    said = {"grid": grid_of(region.grid), "box": dict(zip(("top", "left", "bottom", "right"), region.box, strict=True))}
+    return said | ({"lines": lines} if lines else {})
 
 
 class Cases:
@@ -192,7 +195,21 @@ def photos_with_regions() -> list[Rgb]:
     near = laid(rgb, box(rgb, 0.1, 0.1, 0.4, 0.4) | box(rgb, 0.1, 0.42, 0.4, 0.8), Grid(14, 3, 5))  # one grid, and close together
     rgb = photo(5, 1000)
     large = laid(rgb, box(rgb, 0.1, 0.1, 0.9, 0.9), Grid(132, 11, 17))
-    return [*found, two, near, large, mosaicked(photo(4, 300, 400), Grid(16, 9, 4)), mosaicked(photo(6, 64), Grid(8))]
+    resized = []
+    for number, (block, side) in enumerate(((12, 700), (16, 900), (24, 610), (32, 500))):
+        rgb, method = photo(3 * number, 768), cv2.INTER_AREA if side < 768 else cv2.INTER_CUBIC
+        part = ellipse(rgb) if number % 2 else box(rgb, 0.1, 0.2, 0.7, 0.8)
+        resized.append(np.asarray(cv2.resize(laid(rgb, part, Grid(block, 3, 5)), (side, side), interpolation=method)))
+    return [
+        *found,
+        two,
+        near,
+        large,
+        *resized,
+        jpeg(resized[0], 85),
+        mosaicked(photo(4, 300, 400), Grid(16, 9, 4)),
+        mosaicked(photo(6, 64), Grid(8)),
+    ]
 
 
 def photos_without() -> list[Rgb]:
@@ -205,7 +222,7 @@ def photos_without() -> list[Rgb]:
 
 def ask_of_regions(cases: Cases) -> None:
     for place, rgb in enumerate(photos_with_regions()):
-        regions = find_regions(rgb)
+        regions = find_mosaics(rgb)
         assert regions
         masks = {f"mask{number}": region.mask for number, region in enumerate(regions)}
         cases.ask("regions", {"regions": [region_of(region) for region in regions], **masks}, rgb=rgb)
@@ -214,10 +231,10 @@ def ask_of_regions(cases: Cases) -> None:
             top, left, made = restored_around(rgb, region, model, 32)
             rows, columns, pixels, weights = pasted(rgb, region, (top, left), made, strength)
             expected = {"at": [top, left], "made": made, "top": rows.start, "left": columns.start, "pasted": pixels,
-                        "weights": weights}  # fmt: skip
+                        "weights": weights, "has_lines": region.lines is not None}  # fmt: skip
             cases.ask("around", expected, rgb=rgb, mask=region.mask, region=region_of(region), strength=strength)
     for rgb in photos_without():
-        assert not find_regions(rgb)
+        assert not find_mosaics(rgb)
         cases.ask("regions", {"regions": []}, rgb=rgb)
     rng = np.random.default_rng(0)
     rgb, mask, grid = rng.integers(0, 256, (37, 53, 3)).astype(np.uint8), rng.random((37, 53)) < 0.3, Grid(8, 3, 5)
@@ -268,11 +285,11 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     return found
 
 
-def assert_close(said: np.ndarray, expected: np.ndarray, equal: float) -> None:
-    """Within one level, and equal in such a share of the values: where OpenCV counts in floats, halves round this way or that."""
+def assert_close(said: np.ndarray, expected: np.ndarray, equal: float, most: int = 1) -> None:
+    """Within `most` levels, and equal in such a share of the values: where OpenCV counts in floats, halves round either way."""
     assert said.shape == expected.shape
     off = np.abs(said.astype(int) - expected)
-    assert off.max(initial=0) <= 1
+    assert off.max(initial=0) <= most
     assert (off == 0).mean() >= equal
 
 
@@ -330,8 +347,9 @@ def test_regions_are_the_same(answers: Answers) -> None:
 def test_what_is_made_around_a_region_and_pasted_is_the_same(answers: Answers) -> None:
     for expected, said in answers["around"]:
         assert [said[name] for name in ("at", "top", "left")] == [expected[name] for name in ("at", "top", "left")]
-        assert_close(said["made"], expected["made"], 0.99)
-        assert_close(said["pasted"], expected["pasted"], 0.99)
+        most = 2 if expected["has_lines"] else 1  # the traces that `model` leaves are steep, and are drawn between pixels there
+        assert_close(said["made"], expected["made"], 0.99, most)
+        assert_close(said["pasted"], expected["pasted"], 0.99, most)
         assert np.array_equal(said["weights"], expected["weights"])
     for expected, said in answers["masked"]:
         assert np.array_equal(said["means"], expected["means"])

@@ -44,7 +44,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import shutil
 
     folder = tmp_path_factory.mktemp("wheel")
-    ignored = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "build", "dist", "demo", "runs", "__pycache__", ".*_cache")
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "*.egg-info", "build", "dist", "demo", "runs", "__pycache__", ".*_cache", "node_modules"
+    )
     shutil.copytree(ROOT, folder / "source", ignore=ignored)
     pip("wheel", "--no-build-isolation", "-w", str(folder), str(folder / "source"))
     (found,) = folder.glob("photomend-*.whl")

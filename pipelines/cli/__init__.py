@@ -11,7 +11,7 @@ import click
 
 from dataset_tools.errors import PhotomendError, from_import_error, output_error
 
-COMMANDS = ("demo", "preview", "build", "pair", "verify", "train", "compare", "evaluate", "restore", "export")
+COMMANDS = ("demo", "preview", "build", "pair", "verify", "train", "compare", "evaluate", "restore", "serve", "export")
 KEEP_NOTHING = ("preview", "verify", "compare", "evaluate")
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 

@@ -1,9 +1,10 @@
 /** The mosaicked regions of a whole photo: what a model sees of each, and how what it makes comes back unseen. */
 
 import { grown, laidInto } from "./blend.ts";
-import { affineOf, even, laidBack } from "./cells.ts";
+import { affineOf, even, laidBack, ofLines } from "./cells.ts";
+import type { Square } from "./crops.ts";
 import { cellsOf, type Grid } from "./grid.ts";
-import { type Box, clamped, clip, cut, emptyMask, emptyRgb, type Floats, type Mask, modulo, type Rgb } from "./image.ts";
+import { type Box, clamped, clip, cut, emptyMask, emptyRgb, type Floats, type Mask, modulo, resized, type Rgb } from "./image.ts";
 import type { Region } from "./regions.ts";
 import { inTiles, type Run } from "./tiles.ts";
 
@@ -31,7 +32,10 @@ export interface Pasted extends Placed {
 export async function restoredAround(rgb: Rgb, region: Region, run: Run, stride: number): Promise<Placed> {
   const { box, mask } = seenAround(rgb, region), { block, phaseY, phaseX } = region.grid;
   const grid = { block, phaseY: modulo(phaseY - box.top, block), phaseX: modulo(phaseX - box.left, block) };
-  const area = cut(rgb, box), known = { means: maskedMeans(area, mask, grid), onto: affineOf(grid), weights: null };
+  const area = cut(rgb, box), { lines } = region;
+  const known = lines
+    ? ofLines(area, { block: lines.block, firstY: lines.firstY - box.top, firstX: lines.firstX - box.left })
+    : { means: maskedMeans(area, mask, grid), onto: affineOf(grid), weights: null };
   const made = await inTiles(run, even(known.means, stride));
   return { top: box.top, left: box.left, pixels: laidBack(area, known, made) };
 }
@@ -66,6 +70,16 @@ export function maskedMeans(rgb: Rgb, mask: Mask, grid: Grid): Rgb {
 /** What the photo shows once `made` is laid into `rgb`. strength: how much of each pixel is the model's, at most. */
 export function pasted(rgb: Rgb, region: Region, made: Placed, strength = 1): Pasted {
   return laidIn(rgb, made, region.box, region.mask, region.grid.block, strength);
+}
+
+/** As `pasted`, for all of a window that was restored, square. */
+export function facePasted(rgb: Rgb, window: Square, restored: Rgb, strength = 1): Pasted {
+  const { x, y, side } = window;
+  const box = { top: Math.max(0, y), left: Math.max(0, x), bottom: Math.min(rgb.height, y + side), right: Math.min(rgb.width, x + side) };
+  const mask = emptyMask(box.right - box.left, box.bottom - box.top);
+  mask.data.fill(1);
+  const pixels = resized(restored, side, side, side < restored.height ? "area" : "cubic");
+  return laidIn(rgb, { top: y, left: x, pixels }, box, mask, Math.max(2, Math.floor(side / 10)), strength);
 }
 
 /** `part` of `box` as `whole` shows it; its edge fades over `reach`. */

@@ -62,7 +62,11 @@ function drifts(grid: grids.Grid, other: Cells, length: number): boolean {
 /** The cells of a mosaic that was resized since it was laid. */
 function ofResized(a: Rgb): Cells | null {
   const lines = resizedMosaic.estimate(a);
-  if (!lines) return null;
+  return lines && ofLines(a, lines);
+}
+
+/** The cells of an image between `lines`: the means of their middles. */
+export function ofLines(a: Rgb, lines: resizedMosaic.Lines): Cells {
   const { block } = lines, before = (first: number): number => first - block * Math.ceil(first / block); // 0 or before
   const left = before(lines.firstX), top = before(lines.firstY);
   const shift = (first: number): number => (0.5 - first) / block - 0.5;

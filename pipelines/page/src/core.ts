@@ -6,7 +6,8 @@ export { affineOf, blockOf, CELL, type Cells, estimated, even, laidBack, ofGrid 
 export { type Colorized, colorized, sizeFor } from "./colours.ts";
 export { between, cellMeans, cellsOf, estimate, type Grid, middles, paint } from "./grid.ts";
 export { type Affine, type Box, cut, type Floats, type Gray, grey, type Mask, resized, type Rgb, warped } from "./image.ts";
-export { findRegions, type Region } from "./regions.ts";
+export { findMosaics } from "./finder.ts";
+export type { Region } from "./regions.ts";
 export { estimate as estimateResized, type Lines } from "./resized.ts";
 export { shownIn } from "./shown.ts";
 export { inTiles, restoredInTiles, type Run, TILE } from "./tiles.ts";

@@ -4,8 +4,9 @@ import { dilated, smoothed } from "./filters.ts";
 import { type Grid, LEAST_BLOCK, sameGrid } from "./grid.ts";
 import { type Box, clip, emptyMask, type Gray, grey, type Mask, medianOf, type Rgb, smaller, transposed } from "./image.ts";
 import { extentOf, largeParts, maskOf } from "./mask.ts";
+import type { Lines } from "./resized.ts";
 import { convexHull, fillConvex, partsOf, type Point } from "./shapes.ts";
-import { edgesAbove, gridOf, MOST_BLOCK, nameOf, type Window, windowsWithGrids } from "./windows.ts";
+import { boxOf, edgesAbove, gridOf, MOST_BLOCK, nameOf, type Window, windowsWithGrids } from "./windows.ts";
 
 const STEEP = 8; // grey levels: an edge counts so much at most
 const LEAST_CELLS = 9; // that show the mosaic beyond doubt
@@ -26,6 +27,7 @@ export interface Region {
   readonly grid: Grid; // on the pixels of the photo
   readonly box: Box;
   readonly mask: Mask; // where in the box it lies
+  readonly lines?: Lines; // of the photo, where they are not those of `grid`: of a mosaic that was resized
 }
 
 /** What the whole cells of a grid show. Edges in grey levels, a value for each cell. */
@@ -60,7 +62,7 @@ export function findRegions(rgb: Rgb): Region[] {
     const before = found.length, inVain = new Map<string, number>(), failed: Window[] = [];
     for (const window of windows) {
       const name = nameOf(window.grid), tries = inVain.get(name) ?? 0;
-      if (tries === TRIES || photo.isTaken(window) || found.some((region) => isLeftOver(window, region))) continue;
+      if (tries === TRIES || photo.isTaken(boxOf(window)) || found.some((region) => isLeftOver(window, region))) continue;
       const regions = grown(photo, window);
       found.push(...regions);
       for (const region of regions) photo.take(region);
@@ -72,6 +74,19 @@ export function findRegions(rgb: Rgb): Region[] {
     }
     windows = failed;
     if (found.length === before) break;
+  }
+  return found;
+}
+
+/** The mosaics of that grid which show in any of `seeds`, and not all of which lies in another's. */
+export function regionsAlong(rgb: Rgb, grid: Grid, seeds: readonly Box[]): Region[] {
+  const photo = new Photo(rgb), found: Region[] = [];
+  for (const seed of seeds) {
+    const seen = photo.isTaken(seed) ? null : seenIn(photo, grid, seed);
+    for (const region of seen ? regionsOf(photo, grid, seen) : []) {
+      photo.take(region);
+      found.push(region);
+    }
   }
   return found;
 }
@@ -100,8 +115,9 @@ class Photo {
     return lattice;
   }
 
-  isTaken(window: Window): boolean {
-    return this.taken.data[(window.top + window.side / 2) * this.taken.width + window.left + window.side / 2] > 0;
+  /** By its middle. */
+  isTaken({ top, left, bottom, right }: Box): boolean {
+    return this.taken.data[((top + bottom) >> 1) * this.taken.width + ((left + right) >> 1)] > 0;
   }
 
   take({ box, mask, grid }: Region): void {
@@ -137,9 +153,7 @@ function isLeftOver(window: Window, { grid: one, box }: Region): boolean {
 /** The region that `window` shows a part of, or several that nearly touch; none where it is no mosaic after all. */
 function grown(photo: Photo, window: Window): Region[] {
   let grid = window.grid;
-  let seen = seenIn(photo, grid, {
-    top: window.top, left: window.left, bottom: window.top + window.side, right: window.left + window.side,
-  });
+  let seen = seenIn(photo, grid, boxOf(window));
   if (!seen) return [];
   const box = around(seen), better = gridOf(photo.rows, photo.columns, box);
   if (better && !sameGrid(better, grid) && (better.block % grid.block === 0 || grid.block % better.block === 0)) {
@@ -151,7 +165,12 @@ function grown(photo: Photo, window: Window): Region[] {
     grid = coarse;
     seen = seenIn(photo, grid, box);
   }
-  if (!seen || !isMosaic(seen, grid.block)) return [];
+  return seen ? regionsOf(photo, grid, seen) : [];
+}
+
+/** What lies in the cells that were seen, if that is a mosaic, to the pixel. */
+function regionsOf(photo: Photo, grid: Grid, seen: Seen): Region[] {
+  if (!isMosaic(seen, grid.block)) return [];
   const whole = maskOf(photo.rgb, photo.grey, seen.lattice.ys, seen.lattice.xs, seen.members);
   const pixels = whole.mask.data.reduce((sum, each) => sum + each, 0);
   return largeParts(whole.mask, Math.max(LEAST_CELLS * grid.block ** 2, APART * pixels)).map((part) => {

@@ -1,66 +1,137 @@
 /** One whole photo: what a model's task says is to be restored in it. */
 
-import { pasted, restoredAround } from "./around.ts";
+import { facePasted, type Pasted, pasted, restoredAround } from "./around.ts";
 import type { Card } from "./card.ts";
+import { blockOf, estimated, even, laidBack } from "./cells.ts";
 import { colorized } from "./colours.ts";
-import { emptyMask, type Mask, type Rgb } from "./image.ts";
-import { findRegions, type Region } from "./regions.ts";
-import { restoredInTiles, type Run } from "./tiles.ts";
+import { cropped, faceSquare } from "./crops.ts";
+import { type Box, cut, emptyMask, type Mask, type Rgb } from "./image.ts";
+import { findMosaics } from "./finder.ts";
+import type { Region } from "./regions.ts";
+import { inTiles, restoredInTiles, type Run } from "./tiles.ts";
+
+const COLOURED = 25; // levels between the channels of a pixel, on average: more than a faded or toned print has
+
+/** Where something is restored: a mosaic that was found, or the box of a face or of what a person drew. */
+export interface Place {
+  readonly box: Box;
+  readonly region: Region | null;
+}
+
+export interface Job {
+  readonly rgb: Rgb;
+  readonly coarse: boolean; // it comes of a JPEG that has blocks of one colour itself
+  readonly strength: number; // 0 to 1
+  readonly places: readonly Place[] | null; // null: they are looked for
+}
 
 export interface Outcome {
   readonly made: Rgb;
   readonly mask: Mask; // 0 to 255: how much of each pixel was invented
-  readonly regions: readonly Region[];
+  readonly places: readonly Place[];
   readonly notes: readonly string[];
 }
 
-/** 0 to 1, and what is done now. */
-export type Progress = (share: number, doing: string) => void;
-
-/**
- * `rgb` restored as the task of the model says.
- *
- * regions: where the mosaics lie, if a person said so; else they are looked for. null: nothing was to be restored.
- */
-export async function restoreWhole(
-  rgb: Rgb, card: Card, run: Run, strength: number, tell: Progress, regions?: readonly Region[],
-): Promise<Outcome | null> {
-  if (card.task === "mosaic") return restoreRegions(rgb, card, run, strength, tell, regions);
-  const mask = emptyMask(rgb.width, rgb.height);
-  mask.data.fill(255);
-  if (card.task === "colorize") {
-    tell(0.1, "colouring");
-    const { made, paler } = await colorized(rgb, run, card.size, card.stride, strength);
-    const notes = paler ? [`${(100 * paler).toFixed(1)} % of the pixels were given paler colours than the model's, to keep their luminance`] : [];
-    return { made, mask, regions: [], notes };
-  }
-  tell(0.1, "restoring");
-  return { made: mixed(rgb, await restoredInTiles(rgb, run, card.size), strength), mask, regions: [], notes: [] };
+export interface Tools {
+  readonly card: Card;
+  readonly run: Run;
+  /** The faces of a photo, for models that learned from faces. */
+  readonly faces: (rgb: Rgb) => Promise<Box[]>;
+  /** 0 to 1, and what is done now. */
+  readonly tell: (share: number, doing: string) => void;
 }
 
-async function restoreRegions(
-  rgb: Rgb, card: Card, run: Run, strength: number, tell: Progress, given?: readonly Region[],
-): Promise<Outcome | null> {
+/** Whether a model of this card restores places, and not the whole photo. */
+export function hasPlaces(card: Card): boolean {
+  return card.task === "mosaic" || (card.task === "other" && card.crop.kind === "faces");
+}
+
+/** The photo restored as the task of the model says; null: there was nothing to restore. */
+export async function restoreWhole(job: Job, tools: Tools): Promise<Outcome | null> {
+  const { rgb, strength } = job, { card, run, tell } = tools;
+  if (hasPlaces(card)) return restorePlaces(job, tools);
+  const mask = emptyMask(rgb.width, rgb.height), notes: string[] = [];
+  mask.data.fill(255);
+  if (card.task !== "colorize") {
+    tell(0.1, "restoring");
+    return { made: mixed(rgb, await restoredInTiles(rgb, run, card.size), strength), mask, places: [], notes };
+  }
+  tell(0.1, "colouring");
+  const { made, paler } = await colorized(rgb, run, card.size, card.stride, strength);
+  if (paler) notes.push(`${(100 * paler).toFixed(1)} % of the pixels were given paler colours than the model's, to keep their luminance`);
+  if (isColoured(rgb)) notes.push("it had colours, which the model's have replaced");
+  return { made, mask, places: [], notes };
+}
+
+/** Where the model would restore something in the photo. */
+export async function findPlaces({ rgb, coarse }: Job, { card, faces, tell }: Tools): Promise<Place[]> {
+  if (card.task !== "mosaic") {
+    tell(0, "looking for faces");
+    return (await faces(rgb)).map((box) => ({ box, region: null }));
+  }
   tell(0, "looking for mosaics");
-  const found = given ?? findRegions(rgb);
-  if (!found.length) return null;
+  const isJpegsOwn = ({ grid }: Region): boolean => coarse && grid.block === 8 && !grid.phaseY && !grid.phaseX;
+  const found = findMosaics(rgb).filter((region) => !isJpegsOwn(region));
+  return found.map((region) => ({ box: region.box, region })).sort((one, other) => areaOf(other.region.mask) - areaOf(one.region.mask));
+}
+
+async function restorePlaces(job: Job, tools: Tools): Promise<Outcome | null> {
+  const { rgb, strength } = job, places = job.places ?? (await findPlaces(job, tools)), notes: string[] = [];
+  if (!places.length) return null;
   const made = { ...rgb, data: rgb.data.slice() }, mask = emptyMask(rgb.width, rgb.height);
-  for (const [place, region] of found.entries()) {
-    tell((place + 0.5) / (found.length + 0.5), found.length > 1 ? `restoring ${place + 1} of ${found.length}` : "restoring");
-    const part = pasted(made, region, await restoredAround(rgb, region, run, card.stride), strength);
-    for (let y = 0; y < part.pixels.height; y++) {
-      const at = (part.top + y) * rgb.width + part.left, from = y * part.pixels.width;
-      made.data.set(part.pixels.data.subarray(3 * from, 3 * (from + part.pixels.width)), 3 * at);
-      for (let x = 0; x < part.pixels.width; x++) {
-        mask.data[at + x] = Math.max(mask.data[at + x], Math.round(255 * part.weights.data[from + x]));
-      }
+  for (const [number, place] of places.entries()) {
+    tools.tell((number + 0.5) / (places.length + 0.5), places.length > 1 ? `restoring ${number + 1} of ${places.length}` : "restoring");
+    const part = await restored(rgb, made, place, strength, tools);
+    if (part) lay(made, mask, part);
+    else notes.push(`in box ${number + 1} no mosaic is seen: it was left as it is`);
+  }
+  return { made, mask, places, notes };
+}
+
+/** `rgb` is the photo as it was, `made` has what was restored before. */
+async function restored(rgb: Rgb, made: Rgb, { box, region }: Place, strength: number, { card, run }: Tools): Promise<Pasted | null> {
+  if (card.task !== "mosaic") {
+    const face = [box.left, box.top, box.right - box.left, box.bottom - box.top] as const;
+    const window = faceSquare(face, rgb, card.crop.margin || 0.25, card.crop.padding || "clamp");
+    return facePasted(made, window, await run(cropped(rgb, window, card.size)), strength);
+  }
+  if (region) return pasted(made, region, await restoredAround(rgb, region, run, card.stride), strength);
+  const seen = cut(rgb, box), cells = estimated(seen); // a person says that this is a mosaic; maybe one that was resized
+  if (!cells) return null;
+  const pixels = laidBack(seen, cells, await inTiles(run, even(cells.means, card.stride)));
+  const all = emptyMask(seen.width, seen.height);
+  all.data.fill(1);
+  const grid = { block: Math.max(2, Math.round(blockOf(cells))), phaseY: 0, phaseX: 0 };
+  return pasted(made, { grid, box, mask: all }, { top: box.top, left: box.left, pixels }, strength);
+}
+
+function lay(made: Rgb, mask: Mask, part: Pasted): void {
+  const { width, height, data } = part.pixels;
+  for (let y = 0; y < height; y++) {
+    const at = (part.top + y) * made.width + part.left, from = y * width;
+    made.data.set(data.subarray(3 * from, 3 * (from + width)), 3 * at);
+    for (let x = 0; x < width; x++) {
+      mask.data[at + x] = Math.max(mask.data[at + x], Math.round(255 * part.weights.data[from + x]));
     }
   }
-  return { made, mask, regions: found, notes: [] };
 }
 
 function mixed(before: Rgb, after: Rgb, strength: number): Rgb {
   if (strength >= 1) return after;
   const data = after.data.map((value, at) => Math.round(before.data[at] + strength * (value - before.data[at])));
   return { ...after, data };
+}
+
+function isColoured({ width, height, data }: Rgb): boolean {
+  let sum = 0, count = 0;
+  for (let y = 0; y < height; y += 8) {
+    for (let x = 0, at = 3 * y * width; x < width; x += 8, at += 24, count++) {
+      sum += Math.max(data[at], data[at + 1], data[at + 2]) - Math.min(data[at], data[at + 1], data[at + 2]);
+    }
+  }
+  return sum / count > COLOURED;
+}
+
+function areaOf(mask: Mask): number {
+  return mask.data.reduce((sum, each) => sum + each, 0);
 }

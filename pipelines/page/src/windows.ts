@@ -21,6 +21,10 @@ export interface Window {
   readonly side: number;
 }
 
+export function boxOf({ top, left, side }: Window): Box {
+  return { top, left, bottom: top + side, right: left + side };
+}
+
 /** A grid as a key. */
 export function nameOf(grid: Grid): string {
   return `${grid.block} ${grid.phaseY} ${grid.phaseX}`;

@@ -1,53 +1,86 @@
-/** The part of the page that computes, beside the one that is looked at. One photo at a time; to cancel, end it and start another. */
+/** The part of the page that computes, beside the one that is looked at. One thing at a time; to cancel, end it and start another. */
 
 import { type Card, readCard } from "./card.ts";
-import { type Engine, openEngine } from "./engine.ts";
-import type { Rgb } from "./image.ts";
-import type { Region } from "./regions.ts";
-import { restoreWhole } from "./whole.ts";
+import { type Engine, openEngine, openFaces } from "./engine.ts";
+import type { Box, Rgb } from "./image.ts";
+import { type Job, type Outcome, restoreWhole } from "./whole.ts";
 
-export type Request =
-  | { readonly kind: "open"; readonly id: number; readonly model: Uint8Array; readonly base: string }
-  | { readonly kind: "restore"; readonly id: number; readonly image: Rgb; readonly strength: number; readonly regions?: readonly Region[] };
+export type Request = { readonly id: number } & (
+  | { readonly kind: "open"; readonly model: Uint8Array; readonly base: string; readonly faces: string }
+  | { readonly kind: "restore"; readonly job: Job; readonly key: string } // of the same key: the same photo and places
+  | { readonly kind: "faces"; readonly rgb: Rgb }
+);
 
-export type Answer =
-  | { readonly kind: "opened"; readonly id: number; readonly card: Card; readonly device: string }
-  | { readonly kind: "progress"; readonly id: number; readonly share: number; readonly doing: string }
-  | { readonly kind: "restored"; readonly id: number; readonly made: Rgb; readonly mask: Uint8Array; readonly regions: readonly Region[]; readonly notes: readonly string[]; readonly seconds: number }
-  | { readonly kind: "nothing"; readonly id: number }
-  | { readonly kind: "failed"; readonly id: number; readonly sentence: string };
+export interface Opened {
+  readonly card: Card;
+  readonly device: string;
+}
 
-let engine: Engine | null = null, card: Card | null = null;
+export type Restored = Outcome & { readonly seconds: number };
+
+export type Answer = { readonly id: number } & (
+  | { readonly kind: "made"; readonly made: Opened | Restored | readonly Box[] | null }
+  | { readonly kind: "progress"; readonly share: number; readonly doing: string }
+  | { readonly kind: "failed"; readonly sentence: string }
+);
+
+let engine: Engine | null = null, card: Card | null = null, base = "", facesAt = "";
+let faceFinder: Promise<(rgb: Rgb) => Promise<Box[]>> | null = null;
+let memo: { key: string; images: Rgb[] } = { key: "", images: [] }; // what the model made for the last photo, in order
 
 const scope = globalThis as unknown as {
   onmessage: (event: { data: Request }) => void;
   postMessage(message: Answer, transfer?: Transferable[]): void;
 };
-
-scope.onmessage = ({ data }) => void answer(data);
+let queue = Promise.resolve();
+scope.onmessage = ({ data }) => {
+  queue = queue.then(() => answer(data));
+};
 
 async function answer(asked: Request): Promise<void> {
+  const { id } = asked;
   try {
-    if (asked.kind === "open") {
-      card = readCard(asked.model);
-      await engine?.release();
-      engine = await openEngine(asked.model, asked.base);
-      scope.postMessage({ kind: "opened", id: asked.id, card, device: engine.device });
-      return;
-    }
-    if (!engine || !card) throw new Error("no model is open");
-    const began = performance.now(), opened = engine;
-    const outcome = await restoreWhole(asked.image, card, (image) => opened.run(image), asked.strength, (share, doing) => {
-      scope.postMessage({ kind: "progress", id: asked.id, share, doing });
-    }, asked.regions);
-    if (!outcome) {
-      scope.postMessage({ kind: "nothing", id: asked.id });
-      return;
-    }
-    const { made, mask, regions, notes } = outcome, seconds = (performance.now() - began) / 1000;
-    scope.postMessage({ kind: "restored", id: asked.id, made, mask: mask.data, regions, notes, seconds },
-      [made.data.buffer as ArrayBuffer, mask.data.buffer as ArrayBuffer]);
+    const made = await (asked.kind === "open" ? open(asked) : asked.kind === "faces" ? faces(asked.rgb) : restore(asked));
+    const transfer = made && "mask" in made ? [made.made.data.buffer as ArrayBuffer, made.mask.data.buffer as ArrayBuffer] : [];
+    scope.postMessage({ id, kind: "made", made }, transfer);
   } catch (error) {
-    scope.postMessage({ kind: "failed", id: asked.id, sentence: error instanceof Error ? error.message : String(error) });
+    scope.postMessage({ id, kind: "failed", sentence: sentenceOf(error) });
   }
+}
+
+async function open(asked: Request & { kind: "open" }): Promise<Opened> {
+  const read = readCard(asked.model);
+  ({ base, faces: facesAt } = asked);
+  const opened = await openEngine(asked.model, base, read.size);
+  await engine?.release();
+  [engine, card, memo] = [opened, read, { key: "", images: [] }];
+  const device = opened.device === "webgpu" ? "the GPU (WebGPU)" : `WebAssembly, ${opened.threads} thread${opened.threads > 1 ? "s" : ""}`;
+  return { card, device };
+}
+
+async function restore({ id, job, key }: Request & { kind: "restore" }): Promise<Restored | null> {
+  if (!engine || !card) throw new Error("No model is open.");
+  if (memo.key !== key) memo = { key, images: [] };
+  const { run } = engine, { images } = memo, began = performance.now();
+  let done = 0;
+  const outcome = await restoreWhole(job, {
+    card,
+    run: async (image) => (images[done++] ??= await run(image)),
+    faces,
+    tell: (share, doing) => scope.postMessage({ id, kind: "progress", share, doing }),
+  });
+  return outcome && { ...outcome, seconds: (performance.now() - began) / 1000 };
+}
+
+async function faces(rgb: Rgb): Promise<Box[]> {
+  faceFinder ??= fetch(facesAt).then(async (answer) => {
+    if (!answer.ok) throw new Error("The face finder is missing from this page's files.");
+    return openFaces(new Uint8Array(await answer.arrayBuffer()), base);
+  });
+  return (await faceFinder)(rgb);
+}
+
+function sentenceOf(error: unknown): string {
+  if (error instanceof RangeError) return "The browser has not enough memory for this photo: make it smaller.";
+  return error instanceof Error ? error.message : String(error);
 }

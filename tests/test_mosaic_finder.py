@@ -1,0 +1,100 @@
+"""Mosaics that were resized with their photo: found as what they are, and not as pieces of grids that nearly fit."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from dataset_tools.mosaic_finder import find_mosaics
+from dataset_tools.mosaic_grid import Grid
+from dataset_tools.mosaic_regions import Region, find_regions
+from pipelines.regions import pasted, restored_around
+from tests.test_mosaic_regions import box, ellipse, jpeg, laid, overlap, photo
+
+# side of the photo, side that it is resized to, block
+SIZES = [(768, 700, 12), (768, 1000, 16), (768, 590, 24), (768, 1090, 16)]
+
+
+def resized(number: int, side: int, to: int, block: int, quality: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(photo, the same without its mosaic, where that lies), each to x to pixels."""
+    rgb = photo(number, side)
+    truth, grid = ellipse(rgb) if number % 2 else box(rgb, side // 8, side // 5, side * 5 // 8, side * 4 // 5), Grid(block, 3, 5)
+    method = cv2.INTER_AREA if to < side else cv2.INTER_CUBIC
+    shown, original = (np.asarray(cv2.resize(each, (to, to), interpolation=method)) for each in (laid(rgb, truth, grid), rgb))
+    where = cv2.resize(truth.astype(np.uint8), (to, to), interpolation=cv2.INTER_NEAREST) > 0
+    return (jpeg(shown, quality) if quality else shown), original, where
+
+
+def together(regions: list[Region], shape: tuple[int, ...]) -> Region:
+    """All of them as one."""
+    whole = np.zeros(shape[:2], bool)
+    for region in regions:
+        top, left, bottom, right = region.box
+        whole[top:bottom, left:right] |= region.mask
+    return Region(Grid(8), (0, 0, shape[0], shape[1]), whole)
+
+
+@pytest.mark.parametrize(("side", "to", "block"), SIZES)
+@pytest.mark.parametrize("number", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (3, 4, 7, 9))])
+@pytest.mark.parametrize("quality", [0, pytest.param(85, marks=pytest.mark.slow)])
+def test_the_lines_are_found_and_nearly_all_of_the_mosaic(side: int, to: int, block: int, number: int, quality: int) -> None:
+    shown, _, where = resized(number, side, to, block, quality)
+    regions = find_mosaics(shown)
+    assert regions
+    for region in regions:
+        assert region.lines is not None
+        assert region.lines.block == pytest.approx(block * to / side, rel=0.01)
+        assert region.grid.block == round(region.lines.block)
+    assert overlap(together(regions, shown.shape), where) > 0.75
+
+
+def test_the_model_sees_the_cells_as_they_were_before() -> None:
+    side, to, grid, seen = 768, 1000, Grid(16, 3, 5), list[np.ndarray]()
+    before = laid(photo(0), np.ones((side, side), bool), grid)
+    shown, _, where = resized(0, side, to, grid.block)
+    (region,) = find_mosaics(shown)
+    assert region.lines is not None
+    top, left, made = restored_around(shown, region, lambda batch: (seen.append(batch), batch)[1], 32)
+    first = [(at - start) % region.lines.block - region.lines.block / 2 for at, start in
+             ((region.lines.first_y, top), (region.lines.first_x, left))]  # fmt: skip
+    compared = 0
+    for row in range(made.shape[0] // region.grid.block):
+        for column in range(made.shape[1] // region.grid.block):
+            y, x = (round(start + at + region.lines.block * k) for start, at, k in
+                    ((top, first[0], row), (left, first[1], column)))  # fmt: skip
+            if where[max(0, y - 9) : y + 10, max(0, x - 9) : x + 10].all():
+                cell = seen[0][0, 8 * row, 8 * column].astype(int)
+                assert np.abs(cell - before[y * side // to, x * side // to]).max() <= 3
+                compared += 1
+    assert compared > 300
+    rows, columns, pixels, weights = pasted(shown, region, (top, left), made)
+    assert weights.max() == 1
+    assert np.abs(pixels.astype(int) - shown[rows, columns]).mean() < 3  # of a model that makes nothing
+
+
+@pytest.mark.parametrize("block", [8, 13, 16, 33])
+@pytest.mark.parametrize("number", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (3, 4, 7))])
+def test_a_mosaic_that_was_not_resized_stays_what_it_was(block: int, number: int) -> None:
+    rgb = photo(number)
+    for shown in (laid(rgb, ellipse(rgb), Grid(block, 3, 5)), jpeg(laid(rgb, ellipse(rgb), Grid(block, 3, 5)))):
+        plain, found = find_regions(shown), find_mosaics(shown)
+        assert [(each.grid, each.box, each.lines) for each in found] == [(each.grid, each.box, None) for each in plain]
+
+
+def test_both_kinds_in_one_photo() -> None:
+    """Somebody put another mosaic on a photo that had been resized."""
+    shown, _, _ = resized(0, 768, 1000, 16)
+    corner = box(shown, 700, 40, 900, 240)
+    regions = find_mosaics(laid(shown, corner, Grid(20, 0, 0)))
+    assert sorted(region.lines is None for region in regions) == [False, True]
+    (plain,) = (each for each in regions if each.lines is None)
+    assert (plain.grid, plain.box) == (Grid(20), (700, 40, 900, 240))
+
+
+@pytest.mark.parametrize("number", [1, *(pytest.param(each, marks=pytest.mark.slow) for each in range(2, 24, 3))])
+def test_photos_without_a_mosaic_have_none(number: int) -> None:
+    rgb = photo(number)
+    for to in (500, 1000):
+        smaller = np.asarray(cv2.resize(rgb, (to, to), interpolation=cv2.INTER_AREA if to < 768 else cv2.INTER_CUBIC))
+        assert find_mosaics(smaller) == find_mosaics(jpeg(smaller)) == []
