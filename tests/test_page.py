@@ -403,7 +403,8 @@ def test_nothing_hinders_a_screen_reader(shared: Browser, url: str, tmp_path: Pa
     assert found == []
     assert shared.run("return page.evaluate(() => document.documentElement.scrollWidth)") <= 390
     shared.run(
-        "const box = await page.locator('#stage').boundingBox(); await page.touchscreen.tap(box.x + box.width / 4, box.y + 20)"
+        "const stage = page.locator('#stage'); await stage.scrollIntoViewIfNeeded(); const box = await stage.boundingBox();"
+        "await page.touchscreen.tap(box.x + box.width / 4, box.y + 20)"
     )
     assert 24 < float(shared.run("return page.inputValue('#split')")) < 26
 
