@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dataset_tools.errors import UsageError
@@ -48,6 +50,11 @@ class Server(ThreadingHTTPServer):
         self.port: int = self.server_address[1]
         self.url = f"http://{HOST}:{self.port}/"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle of a file is no error."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
@@ -66,7 +73,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.FORBIDDEN, b"this page is for this machine alone\n", ".txt", with_body)
             return
         name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
-        body = self.server.site.read(name)
+        try:
+            body = self.server.site.read(name)
+        except OSError:  # a file that has gone since the page was opened
+            body = None
         if body is None:
             self._send(HTTPStatus.NOT_FOUND, b"there is no such file\n", ".txt", with_body)
             return

@@ -7,7 +7,10 @@ import { pathToFileURL } from "node:url";
 const [, , modules, executablePath] = process.argv;
 const { chromium } = await import(pathToFileURL(`${modules}/playwright-core/index.mjs`));
 const args = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-  "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+  "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+  // A GPU that is computed by software: the page must not take it, but for the test that hides what it is.
+  "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--use-vulkan=swiftshader",
+  "--ignore-gpu-blocklist"];
 const browser = await chromium.launch({ executablePath, args });
 let context, page, seen;
 const begin = async (options = {}) => {

@@ -421,6 +421,23 @@ def test_a_browser_without_simd_is_told_so(shared: Browser, url: str) -> None:
     assert shared.text("#status") == "cells: This browser has no WebAssembly SIMD, which models need: use a newer one."
 
 
+def test_webgpu_makes_the_same_pixels(shared: Browser, url: str, models: dict[str, Path], tmp_path: Path) -> None:
+    """On a GPU that is computed by software, which the page would not take if it were told."""
+    shared.run("await begin()")
+    shared.run(
+        "await page.route('**/worker.js', async (route) => { const answer = await route.fetch(), script = await answer.text();"
+        "const hidden = script.replaceAll('isFallbackAdapter', 'isHidden').replaceAll('swiftshader', 'none');"
+        "await route.fulfill({response: answer, body: hidden}); }); await page.goto(given.url);" + READY, url=url,
+    )  # fmt: skip
+    if not shared.run("return page.evaluate(async () => Boolean(await navigator.gpu?.requestAdapter()))"):
+        pytest.skip("this Chromium has no WebGPU in software")
+    assert shared.text("#device") == "cells runs on the GPU (WebGPU)."
+    photo = write(tmp_path / "a.png", mosaicked(0, (150, 220, 520, 560), Grid(12, 3, 5)))
+    shared.add(photo)
+    assert shared.states() == ["restored"]
+    assert off(shared.save("#save-png", tmp_path), by_python(models["cells"], photo)) <= 2
+
+
 def test_the_exported_page_works_offline(shared: Browser, models: dict[str, Path], tmp_path: Path) -> None:
     """On a plain web server, which says nothing of isolation; then without any."""
     import functools

@@ -136,6 +136,16 @@ def test_the_server_gives_what_it_has_and_nothing_else(url: str) -> None:
         assert ask(url, "/", method)[0] == 501
 
 
+def test_a_file_that_has_gone_is_not_found(url: str, built: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (built / "ort" / "x.wasm").unlink()
+    assert ask(url, "/ort/x.wasm")[0] == 404
+    place = urlsplit(url)
+    with socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=5) as gone:
+        gone.sendall(b"GET / HTTP/1.1\r\n")  # and hangs up
+    assert ask(url, "/")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
 def test_the_page_may_load_nothing_from_elsewhere(url: str) -> None:
     headers = ask(url, "/")[1]
     policy = dict(each.strip().split(" ", 1) for each in headers["content-security-policy"].split(";"))

@@ -45,9 +45,16 @@ export async function openEngine(
   throw new Error(`The model cannot be run here (${firstLine(reason)}): it may be damaged.`);
 }
 
+interface Adapter {
+  readonly isFallbackAdapter?: boolean; // older browsers say it here
+  readonly info?: { readonly isFallbackAdapter?: boolean; readonly architecture?: string };
+}
+
+/** Whether there is a GPU that is one: what is computed by software in its place takes minutes. */
 async function hasGpu(): Promise<boolean> {
-  const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<unknown> } };
-  return gpu !== undefined && (await gpu.requestAdapter().catch(() => null)) !== null;
+  const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<Adapter | null> } };
+  const adapter = (await gpu?.requestAdapter().catch(() => null)) ?? null;
+  return adapter !== null && !(adapter.isFallbackAdapter || adapter.info?.isFallbackAdapter || adapter.info?.architecture === "swiftshader");
 }
 
 async function runtime(base: string, device: Device): Promise<typeof Ort> {
