@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,7 +71,7 @@ def find_regions(rgb: NDArray[np.uint8]) -> list[Region]:
     for _ in range(ROUNDS):  # a mosaic may hide another one, whose lines are among its own
         before, in_vain, failed = len(found), Counter[Grid](), list[Window]()
         for window in windows:
-            if in_vain[window.grid] == TRIES or photo.is_taken(window.box) or any(_is_left_over(window, each) for each in found):
+            if in_vain[window.grid] == TRIES or photo.is_taken(window) or any(_is_left_over(window, each) for each in found):
                 continue
             regions = _grown(photo, window)
             found += regions
@@ -89,15 +88,11 @@ def find_regions(rgb: NDArray[np.uint8]) -> list[Region]:
     return found
 
 
-def regions_along(rgb: NDArray[np.uint8], grid: Grid, seeds: Sequence[tuple[int, int, int, int]]) -> list[Region]:
-    """The mosaics of that grid that show in `seeds` (top, left, bottom, right); one that shows in several comes once."""
-    photo, found = _Photo(rgb), list[Region]()
-    for seed in seeds:
-        seen = None if photo.is_taken(seed) else _seen(photo, grid, seed)
-        for region in _regions_of(photo, grid, seen) if seen else []:
-            photo.take(region)
-            found.append(region)
-    return found
+def regions_along(rgb: NDArray[np.uint8], grid: Grid, seed: tuple[int, int, int, int]) -> list[Region]:
+    """The mosaic of that grid which shows in `seed` (top, left, bottom, right), or several that nearly touch."""
+    photo = _Photo(rgb)
+    seen = _seen(photo, grid, seed)
+    return _regions_of(photo, grid, seen) if seen else []
 
 
 class _Photo:
@@ -114,9 +109,8 @@ class _Photo:
             self._lattices[grid] = _lattice(self.rows, self.columns, grid, self.taken)
         return self._lattices[grid]
 
-    def is_taken(self, box: tuple[int, int, int, int]) -> bool:
-        """By its middle."""
-        return bool(self.taken[(box[0] + box[2]) // 2, (box[1] + box[3]) // 2])
+    def is_taken(self, window: Window) -> bool:
+        return bool(self.taken[window.top + window.side // 2, window.left + window.side // 2])
 
     def take(self, region: Region) -> None:
         top, left, bottom, right = region.box

@@ -74,7 +74,7 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequenc
     if task == "colorize" and engine.any_size:
         made, paler = colorized(photo.opaque, engine.run, engine.size, stride, wishes.strength)
         notes = []
-        if paler:
+        if paler >= 0.0005:  # else it would be told as 0.0 %
             notes.append(f"{paler:.1%} of the pixels were given paler colours than the model's, to keep their luminance")
         if float(np.ptp(photo.opaque[::8, ::8], axis=2).mean()) > COLOURED:
             notes.append("it had colours, which the model's have replaced")

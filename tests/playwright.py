@@ -19,7 +19,7 @@ MODULES = BUILT.parent / "node_modules"
 READY = "await page.waitForFunction(() => !document.querySelector('#about').disabled, null, {timeout: 120000});"
 # Every photo of the list has become something.
 DONE = """await page.waitForFunction(() => document.querySelector('#working').hidden && [...document.querySelectorAll(
-  '#photos li span:last-child')].every((each) => !['waiting', '…'].includes(each.textContent)), null, {timeout: 120000});"""
+  '#photos li span:last-child')].every((each) => !['waiting', 'working'].includes(each.textContent)), null, {timeout: 120000});"""
 
 
 def missing() -> str | None:

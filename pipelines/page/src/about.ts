@@ -2,6 +2,7 @@
 
 import type { Card } from "./card.ts";
 import { byId, made } from "./dom.ts";
+import type { Open } from "./models.ts";
 
 const TASKS: Readonly<Record<string, string>> = {
   mosaic: "finds mosaicked parts of a photo, and invents what they may have shown",
@@ -9,11 +10,11 @@ const TASKS: Readonly<Record<string, string>> = {
   other: "restores what it learned to",
 };
 
-export function showCard(name: string, card: Card, device: string): void {
-  byId("card-title").textContent = name;
+export function showCard({ model, card, device }: Open): void {
+  byId("card-title").textContent = model.name;
   const rows: [string, string][] = [
     ["What it does", TASKS[card.task] ?? card.task],
-    ["", card.statement],
+    ["What that is", card.statement],
     ["Learned from", card.recipe.join("\n") || "pairs that another program made"],
     ["Works at", `${card.size} × ${card.size} pixels`],
     ["Preset", `${card.preset}, step ${card.step.toLocaleString("en")}`],

@@ -1,52 +1,43 @@
-/** The page: what a person does with it, and what they see of that. The work is done in worker.ts. */
+/** The page: what a person does with it, and what they see of that. Photos are worked on in photos.ts, pixels in worker.ts. */
 
 import { showCard } from "./about.ts";
 import { Boxes } from "./boxes.ts";
 import { shoot } from "./camera.ts";
+import { readCard } from "./card.ts";
 import { Cancelled, Client } from "./client.ts";
-import { decode, type Frame, type Photo } from "./decode.ts";
+import type { Frame } from "./decode.ts";
 import { byId, made, onClick } from "./dom.ts";
 import type { Box } from "./image.ts";
 import { sha256, xmpMark } from "./mark.ts";
-import { type Model, modelOf, modelsOf, type Open } from "./models.ts";
+import { type Model, modelOf, modelsOf } from "./models.ts";
 import { insideEllipse, type Put, putMosaic, touchedBy } from "./mosaic.ts";
-import { download, encode, type Format, nameFor } from "./save.ts";
+import { type Item, Photos, sentenceOf, shown } from "./photos.ts";
+import { Rows } from "./rows.ts";
+import { download, encode, type Format, nameFor, zipped } from "./save.ts";
 import { type Stored, stored, taken } from "./store.ts";
 import { type Point, type Tool, Viewer } from "./viewer.ts";
 import { hasPlaces, type Place } from "./whole.ts";
 
-type State = "waiting" | "working" | "done" | "nothing" | "failed" | "stopped";
-
-/** A photo that was given, and what became of it. */
-interface Item {
-  readonly name: string;
-  readonly file: Blob;
-  info: Omit<Photo, "frames"> | null; // once it is decoded
-  original: Stored[]; // its frames
-  before: Stored[]; // with the mosaics that were put on
-  after: Stored[] | null;
-  places: Place[] | null; // that a person chose; null: they are looked for
-  found: readonly (readonly Place[])[]; // of each frame, where something was restored
-  version: number; // grows when it has to be restored anew
-  strength: number; // percent
-  state: State;
-  sentence: string;
-  notes: readonly string[];
-}
-
-const WORDS: Readonly<Record<State, string>> = {
-  waiting: "waiting", working: "…", done: "restored", nothing: "nothing found", failed: "failed", stopped: "cancelled",
-};
 const site = new URL("./", location.href).href;
 const client = new Client(site);
-const viewer = new Viewer((tool, points) => void drawn(tool, points));
-const boxes = new Boxes((event) => viewer.pointAt(event), (number, box) => void boxChanged(number, box));
-const items: Item[] = [];
-let models: Model[] = [], open: Open | null = null, selected: Item | null = null, isBusy = false, taken_ = new Set<string>();
+const photos = new Photos(client, { changed, drawn: (item) => void show(item), working: showWork });
+const viewer = new Viewer((tool, points) => later(() => drawn(tool, points)));
+const boxes = new Boxes((event) => viewer.pointAt(event), boxChanged);
+const rows = new Rows((item) => photos.select(item), (item) => photos.remove(item));
+const names = new Set<string>(); // of files that were saved
+let models: Model[] = [], loading = new AbortController(), queue = Promise.resolve();
+
+/** One thing after the other, and a sentence where one fails. */
+function later(act: () => Promise<void>): void {
+  queue = queue.then(act).catch((error: unknown) => {
+    if (!(error instanceof Cancelled)) say(sentenceOf(error), true);
+  });
+}
 
 // --- models
 
 async function start(): Promise<void> {
+  byId("unserved").hidden = true;
   try {
     models = await modelsOf(site);
     if (models[0]) await choose(models[0]);
@@ -54,216 +45,122 @@ async function start(): Promise<void> {
   } catch (error) {
     say(sentenceOf(error), true);
   }
+  showModels();
 }
 
+/** The last one that is chosen is opened; until it is, the one before stays. */
 async function choose(model: Model): Promise<void> {
-  const busy = isBusy;
+  loading.abort();
+  const mine = (loading = new AbortController()), { signal } = mine;
+  showModels();
   try {
-    if (busy) await stop();
-    showWork(0, `loading ${model.name}`);
-    const bytes = await model.bytes((share) => showWork(0.9 * share, `loading ${model.name}`));
-    showWork(0.95, `preparing ${model.name}`);
-    const { card, device } = await client.open(bytes);
-    open = { name: model.name, card, device, sha256: await sha256(bytes) };
-    if (!models.includes(model)) models.push(model);
-    for (const item of items) anew(item, null);
-    say(items.length ? "" : `${model.name} is ready.`);
+    showWork(`loading ${model.name}`, 0);
+    const bytes = await model.bytes((share) => signal.aborted || showWork(`loading ${model.name}`, share), signal);
+    signal.throwIfAborted();
+    readCard(bytes); // what is no model of ours is refused before anything ends that is under way
+    showWork(`preparing ${model.name}`, null);
+    const { card, device } = await client.open(bytes), digest = await sha256(bytes);
+    signal.throwIfAborted();
+    models = [...models.filter((each) => each === model || each.name !== model.name), ...(models.includes(model) ? [] : [model])];
+    showWork("", null);
+    if (!photos.items.length) say(`${model.name} is ready.`);
+    photos.restoreAllWith({ model, card, sha256: digest, device });
   } catch (error) {
-    if (!(error instanceof Cancelled)) say(`${model.name}: ${sentenceOf(error)}`, true);
-  } finally {
-    showWork(null);
-    showModels();
-    render();
-    void work();
+    if (mine === loading) {
+      showWork("", null);
+      const isCancelled = signal.aborted || error instanceof Cancelled;
+      say(isCancelled ? `${model.name} was not loaded.` : `${model.name}: ${sentenceOf(error)}`, true);
+      resume();
+    }
   }
+  showModels();
+}
+
+/** What ended when a model was to be opened goes on. */
+function resume(): void {
+  for (const item of photos.items) if (item.state === "cancelled") photos.again(item);
 }
 
 function showModels(): void {
-  const select = byId<HTMLSelectElement>("model");
+  const select = byId<HTMLSelectElement>("model"), { open } = photos;
   select.replaceChildren(...models.map(({ name }) => new Option(name)));
-  select.selectedIndex = models.findIndex(({ name }) => name === open?.name);
-  select.disabled = models.length < 2;
+  if (!models.length) select.replaceChildren(new Option("none"));
+  select.selectedIndex = models.findIndex((each) => each === open?.model);
+  select.disabled = models.length < (open ? 2 : 1);
   byId<HTMLButtonElement>("about").disabled = !open;
-  byId("device").textContent = open ? `${open.name} runs on ${open.device}.` : "";
+  byId("device").textContent = open ? `${open.model.name} runs on ${open.device}.` : "";
 }
 
 // --- photos
 
 function add(files: Iterable<File>): void {
-  const before = items.length;
+  let first: Item | null = null;
   for (const file of files) {
     if (/\.onnx$/i.test(file.name)) {
       void choose(modelOf(file));
       continue;
     }
-    items.push({
-      name: file.name, file, info: null, original: [], before: [], after: null, places: null, found: [], version: 0, strength: 100,
-      state: "waiting", sentence: "", notes: [],
-    });
+    const item = photos.add(file);
+    first ??= item;
   }
-  if (items.length > before) void select(items[before]);
-  void work();
+  if (first) photos.select(first);
 }
 
-async function select(item: Item | null): Promise<void> {
-  selected = item;
-  render();
-  await show();
-}
-
-function remove(item: Item): void {
-  const at = items.indexOf(item);
-  items.splice(at, 1);
-  item.version++;
-  if (item.state === "working") void stop();
-  if (item === selected) void select(items[Math.min(at, items.length - 1)] ?? null);
-  else render();
-}
-
-/** The item is to be restored anew, in places that are looked for (null) or given. */
-function anew(item: Item, places: Place[] | null): void {
-  item.version++;
-  item.places = places;
-  if (item.state !== "failed" || item.info) item.state = "waiting";
-}
-
-// --- restoring, one photo after the other
-
-async function work(): Promise<void> {
-  if (isBusy || !open) return;
-  isBusy = true;
-  try {
-    const waits = (item: Item | null): item is Item => item?.state === "waiting";
-    for (let item; (item = waits(selected) ? selected : items.find(waits)); ) await restore(item);
-  } finally {
-    isBusy = false;
-    showWork(null);
-    render();
-  }
-}
-
-async function restore(item: Item): Promise<void> {
-  const { version } = item;
-  item.state = "working";
-  render();
-  let state: State = "failed";
-  try {
-    showWork(0, `reading ${item.name}`);
-    if (!item.info) await load(item);
-    state = await restoreFrames(item, version);
-  } catch (error) {
-    if (error instanceof Cancelled) state = "stopped";
-    item.sentence = state === "stopped" ? "" : sentenceOf(error);
-    item.notes = [];
-    if (item.version === version) item.after = null;
-  }
-  item.state = item.version === version ? state : "waiting";
-  render();
-  if (item === selected) await show();
-}
-
-async function load(item: Item): Promise<void> {
-  const { frames, ...info } = await decode(item.file);
-  item.original = item.before = frames.map(stored);
-  item.info = info;
-  byId<HTMLInputElement>("block").value = String(Math.min(64, Math.max(8, Math.round(Math.max(frames[0].rgb.width, frames[0].rgb.height) / 64))));
-  if (item === selected) await show();
-}
-
-async function restoreFrames(item: Item, version: number): Promise<State> {
-  const count = item.before.length, began = performance.now(), made: Stored[] = [], found: (readonly Place[])[] = [];
-  const notes = new Set(item.info?.note ? [item.info.note] : []);
-  let some = false;
-  for (const [number, each] of item.before.entries()) {
-    const frame = await taken(each), key = `${items.indexOf(item)} ${item.name} ${version} ${number}`;
-    const job = { rgb: frame.rgb, coarse: item.info?.coarse ?? false, strength: item.strength / 100, places: item.places };
-    const outcome = await client.restore(job, key, (share, doing) =>
-      showWork((number + share) / count, count > 1 ? `frame ${number + 1} of ${count}: ${doing}` : `${item.name}: ${doing}`));
-    some ||= outcome !== null;
-    made.push(outcome ? stored({ ...frame, rgb: outcome.made }) : each);
-    found.push(outcome?.places ?? []);
-    for (const note of outcome?.notes ?? []) notes.add(note);
-  }
-  if (item.version !== version) return "waiting";
-  [item.found, item.notes, item.after] = [found, [...notes], some ? made : null];
-  item.sentence = some ? toldOf(item, (performance.now() - began) / 1000) : "";
-  return some ? "done" : "nothing";
-}
-
-function toldOf(item: Item, seconds: number): string {
-  const frames = item.before.length > 1 ? `${item.before.length} frames, ` : "", count = item.found[0].length;
-  const what = open?.card.task === "mosaic" ? ["mosaic", "mosaics"] : ["face", "faces"];
-  const places = open && hasPlaces(open.card) && item.before.length === 1 ? `${count} ${what[count === 1 ? 0 : 1]}, ` : "";
-  return `Restored: ${frames}${places}${seconds.toFixed(1)} s.`;
-}
-
-async function stop(): Promise<void> {
-  for (const item of items) if (item.state === "waiting") item.state = "stopped";
-  render();
-  await client.cancel().catch((error: unknown) => say(sentenceOf(error), true));
-}
-
-// --- what is looked at
-
-async function show(): Promise<void> {
-  const item = selected;
-  byId("empty").hidden = items.length > 0;
-  byId("viewer").hidden = !item?.before.length;
-  if (!item?.before.length) return;
-  const number = Math.min(Number(byId<HTMLInputElement>("frame").value), item.before.length) - 1;
-  const wasThere = byId<HTMLInputElement>("was-there").checked && item.before !== item.original;
-  const before = await taken((wasThere ? item.original : item.before)[number]), after = item.after && (await taken(item.after[number]));
-  if (item !== selected) return;
+async function show(item: Item): Promise<void> {
+  if (item !== photos.selected) return;
+  byId("viewer").hidden = !item.before.length;
+  if (!item.before.length) return;
+  const { before, after } = await shown(item, frameNumber(), byId<HTMLInputElement>("was-there").checked);
+  if (item !== photos.selected) return;
   viewer.show(before, after);
   showBoxes();
 }
 
-function placesOf(item: Item): readonly Place[] {
-  return item.places ?? item.found[Math.min(Number(byId<HTMLInputElement>("frame").value), item.found.length) - 1] ?? [];
-}
+const frameNumber = (): number => Number(byId<HTMLInputElement>("frame").value) - 1;
+
+const placesOf = (item: Item): readonly Place[] => item.places ?? item.found;
 
 function showBoxes(): void {
-  const shows = byId<HTMLInputElement>("show-boxes").checked && open !== null && hasPlaces(open.card);
-  byId("box-help").hidden = !shows;
-  if (selected?.before.length) {
-    boxes.show(shows ? placesOf(selected).map(({ box }) => box) : [], selected.before[0].width, selected.before[0].height);
-  }
+  const { selected: item, open } = photos, shows = byId<HTMLInputElement>("show-boxes").checked && open !== null && hasPlaces(open.card);
+  const isStill = item?.before.length === 1;
+  byId("box-help").hidden = byId("remove-box").hidden = !shows;
+  if (item?.before.length) boxes.show(shows && isStill ? placesOf(item).map(({ box }) => box) : [], item.before[0].width, item.before[0].height);
+  byId<HTMLButtonElement>("remove-box").disabled = boxes.last === null;
 }
 
 function boxChanged(number: number, box: Box | null): void {
+  const { selected } = photos;
   if (!selected) return;
   const places = [...placesOf(selected)];
   places.splice(number, 1, ...(box ? [{ box, region: null }] : []));
-  again(selected, places);
+  photos.again(selected, places);
+  showBoxes();
+  if (!places.length) byId("add-box").focus();
 }
 
-function again(item: Item, places: Place[] | null): void {
-  anew(item, places);
-  render();
+function addBox(item: Item): void {
+  const { width, height } = item.before[0], shift = Math.min(placesOf(item).length, 8) / 40; // not one over the other
+  const at = (length: number, share: number): number => Math.round(length * (share + shift));
+  const box = { top: at(height, 0.25), left: at(width, 0.25), bottom: at(height, 0.75), right: at(width, 0.75) };
+  byId<HTMLInputElement>("show-boxes").checked = true;
+  photos.again(item, [...placesOf(item), { box, region: null }]);
   showBoxes();
-  void work();
 }
 
 // --- mosaics for trying out
 
-/** The first frame is what they are put on: of an animation every frame gets them. */
-async function put(item: Item, on: (frame: Frame) => (Put | null)[] | Promise<(Put | null)[]>): Promise<void> {
-  const frames: Stored[] = [], places: Place[] = item.before === item.original ? [] : [...(item.places ?? [])];
+/** A mosaic on each frame; that of the first says where it lies in all of them. */
+async function put(item: Item, on: (frame: Frame) => (Put | null)[]): Promise<void> {
+  const frames: Stored[] = [], places: Place[] = [...placesOf(item)];
   let some = false;
   for (const [number, each] of item.before.entries()) {
-    const frame = await taken(each), puts = (await on(frame)).filter((one) => one !== null);
-    if (!puts.length) {
-      frames.push(each);
-      continue;
-    }
-    some = true;
-    frames.push(stored({ ...frame, rgb: puts[puts.length - 1].rgb }));
+    const frame = await taken(each), puts = on(frame).filter((one) => one !== null), last = puts.at(-1);
+    frames.push(last ? stored({ ...frame, rgb: last.rgb }) : each);
+    some ||= last !== undefined;
     if (number === 0) places.push(...puts.map(({ region }) => ({ box: region.box, region })));
   }
-  if (!some) return say("Nothing was there to put a mosaic on.", true);
-  [item.before, item.after] = [frames, null];
-  again(item, places);
-  await show();
+  if (some) photos.replace(item, frames, item.before.length > 1 ? null : places);
+  else say("Nothing was there to put a mosaic on.", true);
 }
 
 const block = (): number => Math.min(128, Math.max(4, Math.round(Number(byId<HTMLInputElement>("block").value)) || 16));
@@ -279,115 +176,131 @@ function onBoxes(frame: Frame, places: readonly Box[], touches: (box: Box) => (c
 }
 
 async function drawn(tool: Tool, points: readonly Point[]): Promise<void> {
-  if (!selected?.before.length || open?.card.task !== "mosaic") return;
-  const xs = points.map(({ x }) => x), ys = points.map(({ y }) => y), reach = tool === "brush" ? viewer.brush : 0;
+  const { selected: item, open } = photos;
+  if (!item?.before.length || open?.card.task !== "mosaic") return;
+  const xs = points.map(({ x }) => x), ys = points.map(({ y }) => y), reach = tool === "brush" ? viewer.brush() : 0;
   const box = {
     top: Math.floor(Math.min(...ys) - reach), left: Math.floor(Math.min(...xs) - reach),
     bottom: Math.ceil(Math.max(...ys) + reach), right: Math.ceil(Math.max(...xs) + reach),
   };
-  await put(selected, (frame) => onBoxes(frame, [box], () => (tool === "brush" ? touchedBy(points, reach) : () => true)));
+  await put(item, (frame) => onBoxes(frame, [box], () => (tool === "brush" ? touchedBy(points, reach) : () => true)));
 }
 
 async function onFaces(item: Item): Promise<void> {
+  showWork("looking for faces", null);
   try {
-    say("");
-    showWork(0.3, "looking for faces");
     const faces = await client.faces((await taken(item.before[0])).rgb);
-    if (!faces.length) return say("No face was found: put a mosaic on with a rectangle or the brush.", true);
-    await put(item, (frame) => onBoxes(frame, faces, insideEllipse));
-  } catch (error) {
-    if (!(error instanceof Cancelled)) say(sentenceOf(error), true);
+    if (faces.length) await put(item, (frame) => onBoxes(frame, faces, insideEllipse));
+    else say("No face was found: put a mosaic on with a rectangle or the brush.", true);
   } finally {
-    if (!isBusy) showWork(null);
+    showWork("", null);
   }
 }
 
 // --- saving
 
 async function fileOf(item: Item, format: Format): Promise<Blob> {
-  if (!item.after || !open) throw new Error("There is nothing to save yet.");
+  const { result } = item;
+  if (!result) throw new Error("There is nothing to save yet.");
   const frames = [];
-  for (const each of item.after) frames.push(await taken(each));
-  return encode(frames, item.info?.loops ?? 0, format, xmpMark(open.name, open.sha256, item.info?.sha256));
+  for (const each of result.frames) frames.push(await taken(each));
+  return encode(frames, item.info?.loops ?? 0, format, xmpMark(result.by.model.name, result.by.sha256, item.info?.sha256));
 }
 
-async function save(some: readonly Item[], format: Format): Promise<void> {
-  try {
-    for (const item of some) download(await fileOf(item, format), nameFor(item.name, format, taken_));
-    say(some.length > 1 ? `${some.length} files were saved.` : "It was saved; its metadata says that a model restored it.");
-  } catch (error) {
-    say(sentenceOf(error), true);
-  }
+async function save(item: Item, format: Format): Promise<void> {
+  download(await fileOf(item, format), nameFor(item.name, format, names));
+  say("It was saved; its metadata says that a model restored it.");
+}
+
+async function saveAll(): Promise<void> {
+  const files = [], inside = new Set<string>(), some = photos.items.filter(({ result }) => result);
+  for (const item of some) files.push({ name: nameFor(item.name, "PNG", inside), blob: await fileOf(item, "PNG") });
+  download(await zipped(files), "photomend.zip");
+  say(`${files.length} photos were saved as photomend.zip.`);
 }
 
 // --- telling
 
+/** What is said is read aloud: the same is not said again. */
 function say(sentence: string, isBad = false): void {
   const status = byId("status");
-  status.textContent = sentence;
+  if (status.textContent !== sentence) status.textContent = sentence;
   status.classList.toggle("bad", isBad);
 }
 
-function showWork(share: number | null, doing = ""): void {
-  byId("working").hidden = share === null;
-  byId<HTMLProgressElement>("progress").value = share ?? 0;
+function showWork(doing: string, share: number | null): void {
+  const progress = byId<HTMLProgressElement>("progress");
+  byId("working").hidden = !doing;
+  if (share === null) progress.removeAttribute("value");
+  else progress.value = share;
   byId("doing").textContent = doing;
 }
 
-function sentenceOf(error: unknown): string {
-  const told = error instanceof Error ? error.message : String(error);
-  return /[.:]$/.test(told) ? told : `${told}.`;
-}
+const toldOf = new WeakMap<Item, string>(); // the state that was told of each
 
-function render(): void {
-  const item = selected, isLoaded = Boolean(item?.before.length), task = open?.card.task, card = open?.card;
+/** What a person sees of the list, of the photo that is looked at, and of what can be done with it. */
+function changed(): void {
+  const { items, selected: item, open } = photos, isLoaded = Boolean(item?.before.length), card = open?.card;
+  rows.show(items, item);
   byId("empty").hidden = items.length > 0;
   byId("more").hidden = byId("more-camera").hidden = items.length === 0;
-  byId("photos").replaceChildren(...items.map(row));
-  byId("result").hidden = !item?.after;
-  byId("save-all").hidden = items.filter(({ after }) => after).length < 2;
-  byId("places").hidden = !isLoaded || !card || !hasPlaces(card);
-  byId("try").hidden = !isLoaded || task !== "mosaic";
-  byId<HTMLButtonElement>("undo").disabled = !item || item.before === item.original;
-  byId("was-there-row").hidden = !item || item.before === item.original;
-  byId("frame-row").hidden = !item || item.before.length < 2;
-  byId<HTMLInputElement>("frame").max = String(item?.before.length ?? 1);
-  byId<HTMLInputElement>("strength").value = String(item?.strength ?? 100);
-  byId("strength-shown").textContent = `${item?.strength ?? 100} %`;
+  if (!isLoaded) byId("viewer").hidden = true;
+  byId("result").hidden = !item?.result;
+  byId("again").hidden = !isLoaded || (item?.state !== "cancelled" && item?.state !== "failed");
+  byId("save-all").hidden = items.filter(({ result }) => result).length < 2;
+  byId("places").hidden = !isLoaded || !card || !hasPlaces(card) || item?.before.length !== 1;
+  byId("try").hidden = !isLoaded || card?.task !== "mosaic";
+  if (byId("try").hidden) useTool("look");
+  const hasMosaics = Boolean(item && item.before !== item.original);
+  byId("undo-row").hidden = !hasMosaics;
+  if (!hasMosaics) byId<HTMLInputElement>("was-there").checked = false;
+  const count = item?.before.length ?? 1;
+  byId("frame-row").hidden = count < 2;
+  byId<HTMLInputElement>("frame").max = String(count);
+  byId("frame-shown").textContent = `${frameNumber() + 1} of ${count}`;
+  byId<HTMLButtonElement>("save-jpeg").disabled = count > 1; // no JPEG moves
   byId("notes").replaceChildren(...(item?.notes ?? []).map((note) => made("li", note)));
-  const count = item ? placesOf(item).length : 0;
-  byId("places-told").textContent = `Show the boxes (${count})`;
-  if (item && item.state !== "working" && item.state !== "waiting") say(told(item), item.state === "failed");
-  else if (item && isBusy) say("");
+  byId("places-told").textContent = `Show the boxes (${item ? placesOf(item).length : 0})`;
+  if (item && item.state !== "waiting") tell(item);
+  else if (!items.length && !byId("working").hidden) say("");
 }
 
-function told(item: Item): string {
-  if (item.state === "failed") return `${item.name}: ${item.sentence}`;
-  if (item.state === "stopped") return "Cancelled.";
-  if (item.state === "done") return item.sentence;
-  if (open?.card.task === "mosaic") return "No mosaic was found. Where you see one, add a box; or put one on, to see what the model does.";
-  return "No face was found: where you see one, add a box.";
+/** Says once what has become of the photo that is looked at. */
+function tell(item: Item): void {
+  const sentences: Readonly<Record<Item["state"], string>> = {
+    waiting: "", working: `Restoring ${item.name} …`, restored: item.sentence, nothing: item.sentence,
+    failed: `${item.name}: ${item.sentence}`, cancelled: "Cancelled.",
+  };
+  const now = `${item.id} ${item.state} ${item.version} ${item.sentence}`;
+  if (toldOf.get(item) === now && lastTold === item) return;
+  toldOf.set(item, now);
+  lastTold = item;
+  say(sentences[item.state], item.state === "failed");
 }
+let lastTold: Item | null = null;
 
-function row(item: Item): HTMLLIElement {
-  const line = made("li"), button = made("button"), away = made("button", "×");
-  button.type = away.type = "button";
-  button.append(made("span", item.name), made("span", WORDS[item.state]));
-  button.setAttribute("aria-current", String(item === selected));
-  button.addEventListener("click", () => void select(item));
-  away.setAttribute("aria-label", `Remove ${item.name}`);
-  away.addEventListener("click", () => remove(item));
-  line.append(button, away);
-  return line;
+function useTool(tool: Tool): void {
+  viewer.use(tool);
+  for (const input of document.querySelectorAll<HTMLInputElement>("input[name=tool]")) input.checked = input.value === tool;
 }
 
 // --- what a person does
 
+function withItem(act: (item: Item) => void): () => void {
+  return () => {
+    if (photos.selected?.before.length) act(photos.selected);
+  };
+}
+
 function listen(): void {
   const picker = byId<HTMLInputElement>("files"), modelPicker = byId<HTMLInputElement>("model-file");
-  const camera = (): Promise<void> => shoot().then((file) => file && add([file]), (error: unknown) => say(sentenceOf(error), true)) as Promise<void>;
   for (const id of ["choose", "more"]) onClick(id, () => picker.click());
-  for (const id of ["camera", "more-camera"]) onClick(id, camera);
+  for (const id of ["camera", "more-camera"]) {
+    onClick(id, () => later(async () => {
+      const file = await shoot();
+      if (file) add([file]);
+    }));
+  }
   for (const input of [picker, modelPicker]) {
     input.addEventListener("change", () => {
       add(input.files ?? []);
@@ -396,73 +309,82 @@ function listen(): void {
   }
   onClick("other-model", () => modelPicker.click());
   byId("model").addEventListener("change", (event) => void choose(models[(event.target as HTMLSelectElement).selectedIndex]));
-  onClick("about", () => open && showCard(open.name, open.card, open.device));
-  onClick("cancel", stop);
-  onClick("save-png", () => selected && save([selected], "PNG"));
-  onClick("save-jpeg", () => selected && save([selected], "JPEG"));
-  onClick("save-all", () => save(items.filter(({ after }) => after), "PNG"));
+  onClick("about", () => photos.open && showCard(photos.open));
+  onClick("cancel", () => {
+    if (byId("doing").textContent?.startsWith("loading ")) return loading.abort();
+    return photos.cancel().catch((error: unknown) => say(sentenceOf(error), true));
+  });
+  onClick("again", withItem((item) => photos.again(item)));
+  onClick("save-png", withItem((item) => later(() => save(item, "PNG"))));
+  onClick("save-jpeg", withItem((item) => later(() => save(item, "JPEG"))));
+  onClick("save-all", () => later(saveAll));
+  addEventListener("beforeunload", (event) => {
+    if (photos.items.some(({ result }) => result)) event.preventDefault();
+  });
   listenToSettings();
+  listenToMosaics();
   listenToDrops();
 }
 
 function listenToSettings(): void {
-  const strength = byId<HTMLInputElement>("strength");
-  strength.addEventListener("input", () => (byId("strength-shown").textContent = `${strength.value} %`));
-  strength.addEventListener("change", () => {
-    if (!selected) return;
-    selected.strength = Number(strength.value);
-    again(selected, selected.places ?? placesForAll(selected));
-  });
-  byId("frame").addEventListener("input", () => void show());
-  byId("was-there").addEventListener("change", () => void show());
+  const strength = byId<HTMLInputElement>("strength"), frame = byId<HTMLInputElement>("frame");
+  const tellStrength = (): unknown => (byId("strength-shown").textContent = `${strength.value} %`);
+  strength.addEventListener("input", tellStrength);
+  strength.addEventListener("change", withItem((item) => {
+    item.strength = Number(strength.value);
+    photos.again(item, item.places ?? (item.found.length ? item.found : null)); // they need not be looked for again
+  }));
+  rows.onSelect = (item) => {
+    strength.value = String(item?.strength ?? 100);
+    tellStrength();
+    frame.value = "1";
+    byId<HTMLInputElement>("block").value = String(item?.before.length ? cellsFor(item) : 16);
+  };
+  frame.addEventListener("input", withItem((item) => {
+    changed();
+    void show(item);
+  }));
+  byId("was-there").addEventListener("change", withItem((item) => void show(item)));
   byId("show-boxes").addEventListener("change", showBoxes);
-  onClick("add-box", () => {
-    if (!selected) return;
-    const { width, height } = selected.before[0], box = {
-      top: Math.floor(height / 4), left: Math.floor(width / 4), bottom: Math.ceil((3 * height) / 4), right: Math.ceil((3 * width) / 4),
-    };
-    byId<HTMLInputElement>("show-boxes").checked = true;
-    again(selected, [...placesOf(selected), { box, region: null }]);
-  });
-  onClick("find-again", () => selected && again(selected, null));
-  onClick("on-faces", () => selected?.before.length && onFaces(selected));
-  onClick("in-boxes", () => {
-    const item = selected, places = item ? placesOf(item).map(({ box }) => box) : [];
-    if (item) void put(item, (frame) => onBoxes(frame, places, () => () => true));
-  });
-  onClick("undo", () => {
-    if (!selected) return;
-    [selected.before, selected.after] = [selected.original, null];
-    again(selected, null);
-    void show();
-  });
-  for (const input of document.querySelectorAll<HTMLInputElement>("input[name=tool]")) {
-    input.addEventListener("change", () => {
-      viewer.tool = input.value as Tool;
-      viewer.brush = block();
-      byId("stage").classList.toggle("drawing", viewer.tool !== "look");
-    });
-  }
-  byId("block").addEventListener("change", () => (viewer.brush = block()));
+  onClick("add-box", withItem(addBox));
+  onClick("remove-box", () => boxes.last !== null && boxChanged(boxes.last, null));
+  onClick("find-again", withItem((item) => photos.again(item, null)));
 }
 
-/** Of a photo that stands still, those that were found: they need not be looked for again. */
-function placesForAll(item: Item): Place[] | null {
-  return item.found.length === 1 && item.state === "done" ? [...item.found[0]] : null;
+/** What mosaics have on faces. */
+function cellsFor(item: Item): number {
+  return Math.min(64, Math.max(8, Math.round(Math.max(item.before[0].width, item.before[0].height) / 64)));
+}
+
+function listenToMosaics(): void {
+  onClick("on-faces", withItem((item) => later(() => onFaces(item))));
+  onClick("in-boxes", withItem((item) => {
+    const places = placesOf(item).map(({ box }) => box);
+    later(() => put(item, (frame) => onBoxes(frame, places, () => () => true)));
+  }));
+  onClick("undo", withItem((item) => photos.replace(item, item.original, null)));
+  for (const input of document.querySelectorAll<HTMLInputElement>("input[name=tool]")) {
+    input.addEventListener("change", () => useTool(input.value as Tool));
+  }
+  byId("block").addEventListener("change", (event) => ((event.target as HTMLInputElement).value = String(block())));
 }
 
 function listenToDrops(): void {
-  const drop = document.body;
+  const { body } = document;
   for (const kind of ["dragenter", "dragover"]) {
-    drop.addEventListener(kind, (event) => {
+    body.addEventListener(kind, (event) => {
       event.preventDefault();
       byId("drop").classList.add("over");
     });
   }
-  for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => byId("drop").classList.remove("over"));
-  drop.addEventListener("drop", (event) => {
+  for (const kind of ["dragleave", "drop"]) body.addEventListener(kind, () => byId("drop").classList.remove("over"));
+  body.addEventListener("drop", (event) => {
     event.preventDefault();
-    add(event.dataTransfer?.files ?? []);
+    const items = Array.from(event.dataTransfer?.items ?? []), files = event.dataTransfer?.files ?? [];
+    const folder = items.map((item) => item.webkitGetAsEntry()).find((entry) => entry?.isDirectory);
+    if (folder) say(`${folder.name} is a folder: drop the photos in it.`, true);
+    else if (!files.length) say("That was no file: drop photos.", true);
+    else add(files);
   });
   document.addEventListener("paste", (event) => add(event.clipboardData?.files ?? []));
 }

@@ -2,7 +2,7 @@
 
 import { byId, made } from "./dom.ts";
 import { type Box, clip } from "./image.ts";
-import type { Point } from "./viewer.ts";
+import { drag, type Point } from "./viewer.ts";
 
 const LEAST = 8; // pixels a side
 const CORNER = 16; // of the screen, around a box's last corner: where it is resized
@@ -11,6 +11,7 @@ const KEYS: Readonly<Record<string, readonly [number, number]>> = {
 };
 
 export class Boxes {
+  last: number | null = null; // the one that was touched last
   private readonly layer = byId("boxes");
   private boxes: Box[] = [];
   private width = 0;
@@ -23,6 +24,7 @@ export class Boxes {
   show(boxes: readonly Box[], width: number, height: number): void {
     this.boxes = [...boxes];
     [this.width, this.height] = [width, height];
+    this.last = boxes.length ? Math.min(this.last ?? boxes.length - 1, boxes.length - 1) : null;
     const focused = Array.from(this.layer.children).indexOf(document.activeElement as Element);
     this.layer.replaceChildren(...boxes.map((_, number) => this.element(number)));
     (this.layer.children[Math.min(focused, boxes.length - 1)] as HTMLElement | undefined)?.focus();
@@ -32,6 +34,7 @@ export class Boxes {
     const element = made("button", "", "box");
     element.type = "button";
     this.place(element, number);
+    element.addEventListener("focus", () => (this.last = number));
     element.addEventListener("pointerdown", (event) => this.drag(element, number, event));
     element.addEventListener("keydown", (event) => this.key(element, number, event));
     return element;
@@ -49,18 +52,16 @@ export class Boxes {
 
   private drag(element: HTMLElement, number: number, event: PointerEvent): void {
     event.stopPropagation();
-    const from = this.pointAt(event), before = this.boxes[number], { right, bottom } = element.getBoundingClientRect();
-    const resizes = Math.abs(event.clientX - right) < CORNER && Math.abs(event.clientY - bottom) < CORNER;
-    element.setPointerCapture(event.pointerId);
-    const move = (moved: PointerEvent): void => {
+    if (event.button !== 0 || !event.isPrimary) return;
+    element.focus(); // Safari gives buttons no focus by itself
+    const from = this.pointAt(event), before = this.boxes[number], { right, bottom, width, height } = element.getBoundingClientRect();
+    const corner = Math.min(CORNER, width / 3, height / 3);
+    const resizes = right - event.clientX < corner && bottom - event.clientY < corner;
+    const isMoved = (): boolean => (Object.keys(before) as (keyof Box)[]).some((side) => this.boxes[number][side] !== before[side]);
+    drag(element, event, (moved) => {
       const { x, y } = this.pointAt(moved);
       this.change(element, number, before, Math.round(x - from.x), Math.round(y - from.y), resizes);
-    };
-    element.addEventListener("pointermove", move);
-    element.addEventListener("pointerup", () => {
-      element.removeEventListener("pointermove", move);
-      if (this.boxes[number] !== before) this.changed(number, this.boxes[number]);
-    }, { once: true });
+    }, () => isMoved() && this.changed(number, this.boxes[number]));
   }
 
   private key(element: HTMLElement, number: number, event: KeyboardEvent): void {

@@ -1,8 +1,8 @@
 /** Asks the worker. What it was asked last may be cancelled: it is ended, and another one begins with the same model. */
 
 import type { Box, Rgb } from "./image.ts";
-import type { Answer, Opened, Request, Restored } from "./worker.ts";
-import type { Job } from "./whole.ts";
+import type { Answer, Opened, Request } from "./worker.ts";
+import type { Job, Outcome } from "./whole.ts";
 
 export class Cancelled extends Error {}
 
@@ -12,7 +12,7 @@ type Asked<T> = T extends unknown ? Omit<T, "id"> : never; // of each kind
 interface Waiting {
   resolve(made: Made): void;
   reject(error: Error): void;
-  tell(share: number, doing: string): void;
+  tell(share: number | null, doing: string): void;
 }
 
 export class Client {
@@ -24,15 +24,21 @@ export class Client {
   /** `site`: the address of the page's files. */
   constructor(private readonly site: string) {}
 
-  /** Throws an Error of one sentence where it is no model of photomend; what was open stays so. */
+  /** What was asked before ends with Cancelled. Throws an Error of one sentence where it is no model; what was open is so again. */
   async open(model: Uint8Array): Promise<Opened> {
-    const opened = (await this.ask(this.opening(model))) as Opened;
-    this.model = model;
-    return opened;
+    this.end(new Cancelled("cancelled"));
+    try {
+      const opened = (await this.ask(this.opening(model))) as Opened;
+      this.model = model;
+      return opened;
+    } catch (error) {
+      if (this.model && !(error instanceof Cancelled)) await this.ask(this.opening(this.model));
+      throw error;
+    }
   }
 
-  restore(job: Job, key: string, tell: (share: number, doing: string) => void): Promise<Restored | null> {
-    return this.ask({ kind: "restore", job, key }, tell) as Promise<Restored | null>;
+  restore(job: Job, key: string, tell: (share: number | null, doing: string) => void): Promise<Outcome> {
+    return this.ask({ kind: "restore", job, key }, tell) as Promise<Outcome>;
   }
 
   faces(rgb: Rgb): Promise<Box[]> {

@@ -4,7 +4,8 @@ import { headerOf, type Kind } from "./files.ts";
 import { emptyRgb, type Rgb } from "./image.ts";
 import { sha256 } from "./mark.ts";
 
-export const MOST_PIXELS = 50e6; // of a photo, or of all frames of an animation
+const MOST_PIXELS = 50e6; // of a photo, or of all frames of an animation
+const MOST_SIDE = 32767; // pixels: beyond, a canvas stays empty in some browsers
 const MOST_BYTES = 300e6; // of a file
 
 export interface Frame {
@@ -41,6 +42,9 @@ export async function decode(file: Blob): Promise<Photo> {
   if (pixels > MOST_PIXELS) {
     const told = `${(pixels / 1e6).toFixed(0)} megapixels (${width} × ${height})`;
     throw new Error(`It says it has ${told}, and the page takes up to ${MOST_PIXELS / 1e6}: make it smaller, or use the command line.`);
+  }
+  if (Math.max(width, height) > MOST_SIDE) {
+    throw new Error(`It has ${width} × ${height} pixels, and the page takes up to ${MOST_SIDE} a side: cut it, or use the command line.`);
   }
   const blob = new Blob([bytes as BlobPart], { type: `image/${kind.toLowerCase()}` }), digest = await sha256(bytes);
   const moving = ["GIF", "PNG", "WebP", "AVIF"].includes(kind) ? await framesOf(bytes, blob.type, pixels) : null;

@@ -6,7 +6,7 @@ export interface Header {
   readonly kind: Kind;
   readonly width: number;
   readonly height: number;
-  readonly coarse: boolean; // a JPEG compressed so strongly that each of its blocks may have one colour
+  readonly coarse: boolean; // an upright JPEG compressed so strongly that each of its blocks may have one colour
 }
 
 const COARSE = 24; // of a JPEG's luminance, its first step of quantization: that of quality 33
@@ -24,8 +24,8 @@ export function headerOf(bytes: Uint8Array): Header | null {
     if (text(0, 4) === "RIFF" && text(8, 12) === "WEBP") return made("WebP", webpSize(view, text(12, 16)));
     if (text(4, 8) === "ftyp") return made(/avif|avis/.test(text(8, 32)) ? "AVIF" : "HEIC", largestExtent(view, bytes));
     if (bytes[0] === 0xff && bytes[1] === 0xd8) {
-      const { size, step } = jpegSize(view);
-      return made("JPEG", size, step >= COARSE);
+      const { size, step, isTurned } = jpegOf(view);
+      return made("JPEG", size, step >= COARSE && !isTurned);
     }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error; // it ends before its size is told
@@ -56,16 +56,26 @@ function largestExtent(view: DataView, bytes: Uint8Array): [number, number] {
   return best;
 }
 
-/** Size, and the first step of the first table of quantization. */
-function jpegSize(view: DataView): { size: [number, number]; step: number } {
-  let step = 0;
+/** Size, the first step of the first table of quantization, and whether it is to be shown turned. */
+function jpegOf(view: DataView): { size: [number, number]; step: number; isTurned: boolean } {
+  let step = 0, isTurned = false;
   for (let at = 2; ; at += 2 + view.getUint16(at + 2)) {
     while (view.getUint8(at) === 0xff && view.getUint8(at + 1) === 0xff) at++; // fill bytes
     const marker = view.getUint8(at + 1);
-    if (view.getUint8(at) !== 0xff || marker === 0xd9 || marker === 0xda) return { size: [0, 0], step };
+    if (view.getUint8(at) !== 0xff || marker === 0xd9 || marker === 0xda) return { size: [0, 0], step, isTurned };
+    if (marker === 0xe1 && view.getUint32(at + 4) === 0x45786966) isTurned ||= orientationOf(view, at + 10) !== 1; // "Exif"
     if (marker === 0xdb && step === 0) step = view.getUint8(at + 4) >> 4 ? view.getUint16(at + 5) : view.getUint8(at + 5);
     if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
-      return { size: [view.getUint16(at + 7), view.getUint16(at + 5)], step };
+      return { size: [view.getUint16(at + 7), view.getUint16(at + 5)], step, isTurned };
     }
   }
+}
+
+/** Of the TIFF at `start`: 1 is upright. */
+function orientationOf(view: DataView, start: number): number {
+  const little = view.getUint16(start) === 0x4949, first = start + view.getUint32(start + 4, little);
+  for (let entry = first + 2, count = view.getUint16(first, little); count > 0; count--, entry += 12) {
+    if (view.getUint16(entry, little) === 0x0112) return view.getUint16(entry + 8, little);
+  }
+  return 1;
 }

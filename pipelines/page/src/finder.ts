@@ -6,92 +6,117 @@
  */
 
 import { ofLines } from "./cells.ts";
-import { cellMeans, paint } from "./grid.ts";
-import { type Box, clip, cut, emptyMask, type Mask, modulo, type Rgb, resized, rint, warped } from "./image.ts";
+import { dilated, eroded } from "./filters.ts";
+import { areaOf, type Box, clip, cut, emptyMask, type Mask, modulo, type Rgb, resized, rint, warped } from "./image.ts";
+import { extentOf, largeParts } from "./mask.ts";
 import { findRegions, type Region, regionsAlong } from "./regions.ts";
 import { estimate, type Lines } from "./resized.ts";
 
 const FINE = 2; // pixels of the photo a pixel where a cell has whole ones: edges that resizing spread over two come together
 const LEAST = 6; // pixels a side of a cell there, where it has as many in the photo
 const OFF = 0.6; // pixels by which the lines of a grid may lie off those that were found
+const CRACK = 2; // pixels there, half as wide as a crack that is closed
+const LARGER = 1.2; // times as large as a region: then that was a piece
+const AROUND = 2; // times the longer side of where a mosaic shows: so far from there it is looked for
 const SAME = 0.5; // of the smaller of two regions: with more in common they are one, seen twice
 
-/** As `findRegions`, and mosaics with cells of any size from 4 to 64 pixels: these have `lines`, and the grid nearest to them. */
+/** As `findRegions`, and mosaics with cells of any side from 4 to 64 pixels: these have `lines`, and the grid nearest to them. */
 export function findMosaics(rgb: Rgb): Region[] {
   const whole = findRegions(rgb), found: Region[] = [];
   for (const region of whole) {
     if (found.some((each) => isSame(region, each))) continue;
-    for (const box of [region.box, near(region, whole), middle(region.box)]) {
-      const lines = linesIn(rgb, region, box), there = lines ? along(rgb, lines, box) : [];
-      const others = [...found];
+    for (const box of lookedAt(region, whole, rgb)) {
+      let there = better(rgb, region, box);
+      if (!there.length) continue;
+      const again = better(rgb, there[0], there[0].box), others = [...found]; // the more cells, the closer their lines are known
+      if (again.length) there = again;
       found.push(...there.filter((each) => !others.some((other) => isSame(each, other))));
-      if (there.length) break;
+      break;
     }
   }
   return [...whole.filter((each) => !found.some((other) => isSame(each, other))), ...found];
 }
 
-/** The box around a region and those others that nearly touch it, of which it may be a piece. */
-function near({ box, grid }: Region, all: readonly Region[]): Box {
-  const reach = 2 * grid.block, touches = (each: Box): boolean =>
-    each.top < box.bottom + reach && each.bottom > box.top - reach && each.left < box.right + reach && each.right > box.left - reach;
-  const boxes = all.map((each) => each.box).filter(touches);
-  return {
-    top: Math.min(...boxes.map(({ top }) => top)), left: Math.min(...boxes.map(({ left }) => left)),
-    bottom: Math.max(...boxes.map(({ bottom }) => bottom)), right: Math.max(...boxes.map(({ right }) => right)),
+/** Where the lines of the mosaic that a region may be a piece of, or may reach beyond, could show. */
+function lookedAt({ box, grid }: Region, all: readonly Region[], rgb: Rgb): Box[] {
+  const { top, left, bottom, right } = box, reach = 2 * grid.block, high = bottom - top, wide = right - left;
+  const touches = (each: Box): boolean =>
+    each.top < bottom + reach && each.bottom > top - reach && each.left < right + reach && each.right > left - reach;
+  const near = all.map((each) => each.box).filter(touches);
+  const together = {
+    top: Math.min(...near.map((each) => each.top)), left: Math.min(...near.map((each) => each.left)),
+    bottom: Math.max(...near.map((each) => each.bottom)), right: Math.max(...near.map((each) => each.right)),
   };
+  const down = high >> 2, across = wide >> 2, more = high >> 1, further = wide >> 1;
+  const middle = { top: top + down, left: left + across, bottom: bottom - down, right: right - across };
+  const wider = {
+    top: Math.max(0, top - more), left: Math.max(0, left - further),
+    bottom: Math.min(rgb.height, bottom + more), right: Math.min(rgb.width, right + further),
+  };
+  return [box, together, middle, wider];
 }
 
-/** Half as high and wide: cells of several cells reach beyond the mosaic. */
-function middle({ top, left, bottom, right }: Box): Box {
-  const down = (bottom - top) >> 2, across = (right - left) >> 2;
-  return { top: top + down, left: left + across, bottom: bottom - down, right: right - across };
-}
-
-/** The lines of the photo that show in `box`, if they fit `region` better than its grid does. */
-function linesIn(rgb: Rgb, region: Region, box: Box): Lines | null {
-  const found = estimate(cut(rgb, box));
-  if (!found) return null;
+/** The mosaics along the lines that show in `box`, if they are larger than `region`, or fit it better than its own lines. */
+function better(rgb: Rgb, region: Region, box: Box): Region[] {
+  const found = estimate(cut(rgb, box)), { grid } = region;
+  if (!found) return [];
   const lines = { block: found.block, firstY: found.firstY + box.top, firstX: found.firstX + box.left };
-  const { grid, box: whole } = region;
-  const down = off(lines.firstY, lines.block, grid.block, grid.phaseY, whole.top, whole.bottom);
-  const across = off(lines.firstX, lines.block, grid.block, grid.phaseX, whole.left, whole.right);
-  return Math.max(down, across) > OFF && fitsBetter(rgb, region, lines) ? lines : null;
+  const known = region.lines ?? { block: grid.block, firstY: grid.phaseY, firstX: grid.phaseX };
+  const down = off(lines.firstY, lines.block, known.block, known.firstY, box.top, box.bottom);
+  const across = off(lines.firstX, lines.block, known.block, known.firstX, box.left, box.right);
+  const made = Math.max(down, across) > OFF ? along(rgb, lines, box) : [];
+  const isLarger = made.reduce((sum, { mask }) => sum + areaOf(mask), 0) > LARGER * areaOf(region.mask);
+  return isLarger || unevenness(rgb, region, lines) < unevenness(rgb, region, known) ? made : [];
 }
 
-/** Whether the pixels of a region are nearer to the means of cells between `lines` than to those of its grid's cells. */
-function fitsBetter(rgb: Rgb, { grid, box, mask }: Region, lines: Lines): boolean {
-  const area = cut(rgb, box), { block } = grid;
-  const inside = { block, phaseY: modulo(grid.phaseY - box.top, block), phaseX: modulo(grid.phaseX - box.left, block) };
-  const plain = paint(cellMeans(area, inside), inside, area.width, area.height);
+/** Grey levels by which the pixels of a region are off the means of the cells between `lines`, on average. */
+function unevenness(rgb: Rgb, { box, mask }: Region, lines: Lines): number {
+  const area = cut(rgb, box);
   const { means, onto } = ofLines(area, { block: lines.block, firstY: lines.firstY - box.top, firstX: lines.firstX - box.left });
-  let offPlain = 0, offBetween = 0;
+  let sum = 0;
   for (let y = 0, at = 0; y < area.height; y++) {
     const row = clip(rint(onto.scaleY * y + onto.shiftY), 0, means.height - 1) * means.width;
     for (let x = 0; x < area.width; x++, at++) {
       if (!mask.data[at]) continue;
       const from = 3 * (row + clip(rint(onto.scaleX * x + onto.shiftX), 0, means.width - 1));
-      for (let c = 0; c < 3; c++) {
-        offPlain += Math.abs(area.data[3 * at + c] - plain.data[3 * at + c]);
-        offBetween += Math.abs(area.data[3 * at + c] - means.data[from + c]);
-      }
+      for (let c = 0; c < 3; c++) sum += Math.abs(area.data[3 * at + c] - means.data[from + c]);
     }
   }
-  return offBetween < offPlain;
+  return sum / 3 / areaOf(mask);
 }
 
-/** The most by which the lines at first + k * block between two ends lie off the nearest of those at phase + k * whole. */
-function off(first: number, block: number, whole: number, phase: number, begin: number, end: number): number {
+/** The most by which the lines at first + k * block between two ends lie off the nearest of those at phase + k * other. */
+function off(first: number, block: number, other: number, phase: number, begin: number, end: number): number {
   let most = 0;
   for (let k = Math.ceil((begin - first) / block); k <= Math.floor((end - first) / block); k++) {
-    const away = (first + block * k - phase) / whole;
-    most = Math.max(most, Math.abs(away - rint(away)) * whole);
+    const away = (first + block * k - phase) / other;
+    most = Math.max(most, Math.abs(away - rint(away)) * other);
   }
   return most;
 }
 
-/** The mosaics of a photo whose cells lie between `lines`, and which show in `box`. */
+/** The mosaics whose cells lie between `lines`, and which show in `box`; of what is far from there nothing is seen. */
 function along(rgb: Rgb, lines: Lines, box: Box): Region[] {
+  const far = AROUND * Math.max(box.bottom - box.top, box.right - box.left);
+  const y = Math.max(0, box.top - far), x = Math.max(0, box.left - far);
+  const area = cut(rgb, { top: y, left: x, bottom: Math.min(rgb.height, box.bottom + far), right: Math.min(rgb.width, box.right + far) });
+  const seed = { top: box.top - y, left: box.left - x, bottom: box.bottom - y, right: box.right - x };
+  const found = straightened(area, { block: lines.block, firstY: lines.firstY - y, firstX: lines.firstX - x }, seed);
+  const block = Math.max(2, rint(lines.block));
+  const grid = { block, phaseY: modulo(rint(lines.firstY), block), phaseX: modulo(rint(lines.firstX), block) };
+  return found.map(({ box: { top, left, bottom, right }, mask }) => {
+    return { grid, box: { top: top + y, left: left + x, bottom: bottom + y, right: right + x }, mask, lines };
+  });
+}
+
+/** Where something lies in an image. */
+interface Placed {
+  readonly box: Box;
+  readonly mask: Mask; // of the box
+}
+
+/** As `along`, of the whole image. */
+function straightened(rgb: Rgb, lines: Lines, box: Box): Placed[] {
   const { block } = lines, side = Math.max(Math.min(LEAST, Math.floor(block)), rint(block / FINE)); // pixels of a cell there
   const step = block / side; // pixels of the photo a pixel there
   const x = modulo(lines.firstX, block) - block, y = modulo(lines.firstY, block) - block; // where it begins, before the photo
@@ -101,12 +126,34 @@ function along(rgb: Rgb, lines: Lines, box: Box): Region[] {
   const drawn = warped(rgb, matrix, width * finer, height * finer, "linear"), straight = resized(drawn, width, height, "area");
   const there = (value: number, first: number): number => rint((value - first) / step);
   const seed = { top: there(box.top, y), left: there(box.left, x), bottom: there(box.bottom, y), right: there(box.right, x) };
-  return regionsAlong(straight, { block: side, phaseY: 0, phaseX: 0 }, [seed])
-    .map((region) => inPhoto(region, lines, step, x, y, rgb)).filter((each) => each !== null);
+  return closed(regionsAlong(straight, { block: side, phaseY: 0, phaseX: 0 }, seed))
+    .map((region) => inPhoto(region, step, x, y, rgb)).filter((each) => each !== null);
 }
 
-/** A region of the straightened photo, whose first pixel begins at (x, y) and has sides of `step`, in the photo. */
-function inPhoto(region: Region, lines: Lines, step: number, x: number, y: number, rgb: Rgb): Region | null {
+/** The same without the cracks along blurred lines, which may have made several of one. */
+function closed(regions: readonly Placed[]): Placed[] {
+  if (!regions.length) return [];
+  const least = (side: "top" | "left"): number => Math.min(...regions.map(({ box }) => box[side])) - CRACK;
+  const most = (side: "bottom" | "right"): number => Math.max(...regions.map(({ box }) => box[side])) + CRACK;
+  const top = least("top"), left = least("left"), whole = emptyMask(most("right") - left, most("bottom") - top);
+  for (const { box, mask } of regions) {
+    for (let y = 0; y < mask.height; y++) {
+      const to = (box.top - top + y) * whole.width + box.left - left;
+      for (let x = 0; x < mask.width; x++) if (mask.data[y * mask.width + x]) whole.data[to + x] = 1;
+    }
+  }
+  const parts = largeParts(eroded(dilated(whole, CRACK), CRACK), Math.min(...regions.map(({ mask }) => areaOf(mask))));
+  return parts.map((part) => {
+    const extent = extentOf(part), mask = emptyMask(extent.right - extent.left, extent.bottom - extent.top);
+    for (let y = 0, at = extent.top * part.width + extent.left; y < mask.height; y++, at += part.width) {
+      mask.data.set(part.data.subarray(at, at + mask.width), y * mask.width);
+    }
+    return { box: { top: extent.top + top, left: extent.left + left, bottom: extent.bottom + top, right: extent.right + left }, mask };
+  });
+}
+
+/** What lies in the straightened photo, whose first pixel begins at (x, y) and has sides of `step`, in the photo. */
+function inPhoto(region: Placed, step: number, x: number, y: number, rgb: Rgb): Placed | null {
   const begin = (first: number, at: number): number => Math.max(0, Math.floor(first + step * at));
   const end = (first: number, at: number, length: number): number => Math.min(length, Math.ceil(first + step * at));
   const box = {
@@ -124,9 +171,7 @@ function inPhoto(region: Region, lines: Lines, step: number, x: number, y: numbe
       some = true;
     }
   }
-  const block = Math.max(2, rint(lines.block));
-  const grid = { block, phaseY: modulo(rint(lines.firstY), block), phaseX: modulo(rint(lines.firstX), block) };
-  return some ? { grid, box, mask, lines } : null;
+  return some ? { box, mask } : null;
 }
 
 /** Whether most of one lies in the other. */
@@ -137,13 +182,9 @@ function isSame(one: Region, other: Region): boolean {
   for (let y = top; y < bottom; y++) {
     for (let x = left; x < right; x++) if (isIn(one, y, x) && isIn(other, y, x)) common++;
   }
-  return common > SAME * Math.min(area(one.mask), area(other.mask));
+  return common > SAME * Math.min(areaOf(one.mask), areaOf(other.mask));
 }
 
 function isIn({ box, mask }: Region, y: number, x: number): boolean {
   return mask.data[(y - box.top) * mask.width + x - box.left] > 0;
-}
-
-function area(mask: Mask): number {
-  return mask.data.reduce((sum, each) => sum + each, 0);
 }

@@ -48,6 +48,11 @@ export function emptyMask(width: number, height: number): Mask {
   return { width, height, data: new Uint8Array(width * height) };
 }
 
+/** Pixels that it has. */
+export function areaOf(mask: Mask): number {
+  return mask.data.reduce((sum, each) => sum + each, 0);
+}
+
 /** What of `image` lies in `box`. */
 export function cut(image: Rgb, box: Box): Rgb {
   const made = emptyRgb(box.right - box.left, box.bottom - box.top);

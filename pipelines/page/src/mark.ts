@@ -142,7 +142,7 @@ const CRC = Uint32Array.from({ length: 256 }, (_, byte) => {
   return value;
 });
 
-function crc32(bytes: Uint8Array): number {
+export function crc32(bytes: Uint8Array): number {
   let value = 0xffffffff;
   for (let at = 0; at < bytes.length; at++) value = CRC[(value ^ bytes[at]) & 0xff] ^ (value >>> 8);
   return ~value >>> 0;

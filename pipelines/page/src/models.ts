@@ -1,25 +1,23 @@
 /** The models to choose from: those of the site, and those that a person opens. */
 
 import type { Card } from "./card.ts";
-import { sha256 } from "./mark.ts";
 import { CACHE } from "./store.ts";
 
 /** models.json, which pipelines/site.py writes. */
 interface Site {
   readonly offline: boolean; // whether the page may keep itself for when there is no network
-  readonly models: readonly { readonly name: string; readonly file: string; readonly task: string }[];
+  readonly models: readonly { readonly name: string; readonly file: string }[];
 }
 
 export interface Model {
   readonly name: string;
-  readonly task: string;
   /** The bytes of its file; what it tells is 0 to 1. */
-  bytes(tell: (share: number) => void): Promise<Uint8Array>;
+  bytes(tell: (share: number) => void, signal: AbortSignal): Promise<Uint8Array>;
 }
 
 /** A model that is open. */
 export interface Open {
-  readonly name: string;
+  readonly model: Model;
   readonly card: Card;
   readonly sha256: string;
   readonly device: string;
@@ -29,18 +27,17 @@ export async function modelsOf(site: string): Promise<Model[]> {
   const answer = await fetch(`${site}models.json`);
   if (!answer.ok) throw new Error("The page's list of models is missing: make the page again.");
   const told = (await answer.json()) as Site;
-  if (told.offline) void keep(site);
-  return told.models.map(({ name, file, task }) => ({ name, task, bytes: (tell) => fetched(`${site}${file}`, tell) }));
+  if (told.offline) keep(site).catch(() => {}); // without it the page works all the same
+  return told.models.map(({ name, file }) => ({ name, bytes: (tell, signal) => fetched(`${site}${file}`, tell, signal) }));
 }
 
 export function modelOf(file: File): Model {
-  return { name: file.name.replace(/\.onnx$/i, ""), task: "", bytes: async () => new Uint8Array(await file.arrayBuffer()) };
+  return { name: file.name.replace(/\.onnx$/i, ""), bytes: async () => new Uint8Array(await file.arrayBuffer()) };
 }
 
-export { sha256 };
-
-async function fetched(address: string, tell: (share: number) => void): Promise<Uint8Array> {
-  const answer = await fetch(address).catch(() => null);
+async function fetched(address: string, tell: (share: number) => void, signal: AbortSignal): Promise<Uint8Array> {
+  const answer = await fetch(address, { signal }).catch(() => null);
+  signal.throwIfAborted();
   if (!answer?.ok || !answer.body) throw new Error("The model's file cannot be had: is the server still there?");
   const total = Number(answer.headers.get("Content-Length")), pieces: Uint8Array[] = [], reader = answer.body.getReader();
   let count = 0;
@@ -55,7 +52,7 @@ async function fetched(address: string, tell: (share: number) => void): Promise<
 /** For when there is no network: the page itself, and what it has fetched so far comes by itself from the next visit on. */
 async function keep(site: string): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
-  await navigator.serviceWorker.register(`${site}offline.js`, { type: "module" });
+  await navigator.serviceWorker.register(`${site}offline.js`);
   const runtime = "gpu" in navigator ? ["ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm"] : [];
   const always = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"];
   const files = ["./", "index.html", "style.css", "icon.svg", "app.js", "worker.js", "models.json", "faces.onnx"];

@@ -42,10 +42,16 @@ function fill(rgb: Rgb, mask: Mask, area: Box, cell: Box, colour: Uint8Array): v
   }
 }
 
-/** Whether a cell is touched by a line of `points`, as wide as twice `reach`, pixels. */
+/** Whether a cell is touched by a line through `points`, as wide as twice `reach`, pixels: by its middle, or where a point lies. */
 export function touchedBy(points: readonly { x: number; y: number }[], reach: number): (cell: Box) => boolean {
-  return ({ top, left, bottom, right }) =>
-    points.some(({ x, y }) => Math.hypot(x - clip(x, left, right), y - clip(y, top, bottom)) <= reach);
+  return ({ top, left, bottom, right }) => points.some((point, index) => {
+    if (Math.hypot(point.x - clip(point.x, left, right), point.y - clip(point.y, top, bottom)) <= reach) return true;
+    const next = points[Math.min(index + 1, points.length - 1)], x = (left + right) / 2, y = (top + bottom) / 2;
+    const across = next.x - point.x, down = next.y - point.y, length = across ** 2 + down ** 2;
+    const share = length ? clip(((x - point.x) * across + (y - point.y) * down) / length, 0, 1) : 0;
+    const half = Math.min(right - left, bottom - top) / 2;
+    return Math.hypot(x - point.x - share * across, y - point.y - share * down) <= reach + half;
+  });
 }
 
 /** Whether a cell lies in the ellipse inside `box`, by its middle. */

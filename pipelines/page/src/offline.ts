@@ -7,24 +7,30 @@ import { CACHE } from "./store.ts";
 
 const HEADERS = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
-interface Fetching extends Event {
+interface Waiting extends Event {
+  waitUntil(done: Promise<unknown>): void;
+}
+interface Fetching extends Waiting {
   readonly request: Request;
   respondWith(answer: Promise<Response>): void;
 }
 const scope = globalThis as unknown as { clients: { claim(): Promise<void> }; skipWaiting(): Promise<void>; location: Location } & EventTarget;
 
 scope.addEventListener("install", () => void scope.skipWaiting());
-scope.addEventListener("activate", (event) => (event as Event & { waitUntil(done: Promise<void>): void }).waitUntil(scope.clients.claim()));
+scope.addEventListener("activate", (event) => (event as Waiting).waitUntil(scope.clients.claim()));
 scope.addEventListener("fetch", (event) => {
-  const { request } = event as Fetching;
-  if (request.method === "GET" && new URL(request.url).origin === scope.location.origin) (event as Fetching).respondWith(answer(request));
+  const asked = event as Fetching, { request } = asked;
+  if (request.method === "GET" && new URL(request.url).origin === scope.location.origin) asked.respondWith(answer(asked));
 });
 
-async function answer(request: Request): Promise<Response> {
-  const cache = await caches.open(CACHE);
-  const found = await fetch(request).catch(() => null);
-  if (found?.ok) await cache.put(request, found.clone());
-  const given = found ?? (await cache.match(request, { ignoreSearch: true }));
+async function answer(asked: Fetching): Promise<Response> {
+  const { request } = asked, found = await fetch(request, { cache: "no-cache" }).catch(() => null);
+  if (found?.ok) { // a full disk is no reason to answer nothing, or late
+    const copy = found.clone();
+    asked.waitUntil(caches.open(CACHE).then((cache) => cache.put(request, copy)).catch(() => {}));
+  }
+  if (found?.type === "opaqueredirect") return found;
+  const given = found?.ok ? found : ((await caches.match(request, { ignoreSearch: true })) ?? found);
   if (!given) return Response.error();
   const headers = new Headers(given.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);

@@ -62,7 +62,7 @@ export function findRegions(rgb: Rgb): Region[] {
     const before = found.length, inVain = new Map<string, number>(), failed: Window[] = [];
     for (const window of windows) {
       const name = nameOf(window.grid), tries = inVain.get(name) ?? 0;
-      if (tries === TRIES || photo.isTaken(boxOf(window)) || found.some((region) => isLeftOver(window, region))) continue;
+      if (tries === TRIES || photo.isTaken(window) || found.some((region) => isLeftOver(window, region))) continue;
       const regions = grown(photo, window);
       found.push(...regions);
       for (const region of regions) photo.take(region);
@@ -78,17 +78,10 @@ export function findRegions(rgb: Rgb): Region[] {
   return found;
 }
 
-/** The mosaics of that grid which show in any of `seeds`, and not all of which lies in another's. */
-export function regionsAlong(rgb: Rgb, grid: Grid, seeds: readonly Box[]): Region[] {
-  const photo = new Photo(rgb), found: Region[] = [];
-  for (const seed of seeds) {
-    const seen = photo.isTaken(seed) ? null : seenIn(photo, grid, seed);
-    for (const region of seen ? regionsOf(photo, grid, seen) : []) {
-      photo.take(region);
-      found.push(region);
-    }
-  }
-  return found;
+/** The mosaic of that grid which shows in `seed`, or several that nearly touch. */
+export function regionsAlong(rgb: Rgb, grid: Grid, seed: Box): Region[] {
+  const photo = new Photo(rgb), seen = seenIn(photo, grid, seed);
+  return seen ? regionsOf(photo, grid, seen) : [];
 }
 
 /** The edges of a photo, and what of it is a region already. */
@@ -115,9 +108,8 @@ class Photo {
     return lattice;
   }
 
-  /** By its middle. */
-  isTaken({ top, left, bottom, right }: Box): boolean {
-    return this.taken.data[((top + bottom) >> 1) * this.taken.width + ((left + right) >> 1)] > 0;
+  isTaken({ top, left, side }: Window): boolean {
+    return this.taken.data[(top + side / 2) * this.taken.width + left + side / 2] > 0;
   }
 
   take({ box, mask, grid }: Region): void {

@@ -12,11 +12,11 @@ export interface Point {
 }
 
 const STEP = 1.5; // of the zoom
+const BRUSH = 12; // screen pixels, half its width
 const MOST = 32; // screen pixels a pixel of the photo
 
 export class Viewer {
-  tool: Tool = "look";
-  brush = 16; // half its width, pixels of the photo
+  private tool: Tool = "look";
   private readonly stage = byId("stage");
   private readonly viewport = byId("viewport");
   private readonly split = byId<HTMLInputElement>("split");
@@ -40,6 +40,7 @@ export class Viewer {
     }, { passive: false });
     new ResizeObserver(() => this.layOut()).observe(this.viewport);
     this.stage.addEventListener("pointerdown", (event) => this.begin(event));
+    this.stage.addEventListener("click", (event) => this.tool === "look" && event.target instanceof HTMLCanvasElement && this.moved(event));
     this.showSplit();
   }
 
@@ -60,6 +61,17 @@ export class Viewer {
     this.layOut();
   }
 
+  /** What dragging does. A finger that drags elsewhere than on the divider scrolls, unless it draws. */
+  use(tool: Tool): void {
+    this.tool = tool;
+    this.stage.classList.toggle("drawing", tool !== "look");
+  }
+
+  /** Half the width of the brush, pixels of the photo. */
+  brush(): number {
+    return (BRUSH * devicePixelRatio) / (this.zoom === "fit" ? this.fitting() : this.zoom);
+  }
+
   /** Of a place on the screen, pixels of the photo. */
   pointAt(event: { clientX: number; clientY: number }): Point {
     const { left, top, width, height } = this.stage.getBoundingClientRect();
@@ -70,22 +82,21 @@ export class Viewer {
   }
 
   private begin(event: PointerEvent): void {
-    if (event.button !== 0 || event.target instanceof HTMLButtonElement) return;
+    const { target } = event, scrolls = event.pointerType === "touch" && this.tool === "look" && target !== byId("divider");
+    if (event.button !== 0 || !event.isPrimary || scrolls || target instanceof HTMLButtonElement) return;
     event.preventDefault();
-    this.stage.setPointerCapture(event.pointerId);
     this.drawn = [];
-    const move = (moved: PointerEvent): void => this.moved(moved);
-    this.stage.addEventListener("pointermove", move);
-    const end = (): void => {
-      this.stage.removeEventListener("pointermove", move);
+    drag(this.stage, event, (moved) => {
+      for (const each of moved.getCoalescedEvents?.() ?? []) this.moved(each);
+      this.moved(moved);
+    }, (isWhole) => {
       this.marks()?.clearRect(0, 0, this.width, this.height);
-      if (this.tool !== "look" && this.drawn.length) this.draw(this.tool, this.drawn);
-    };
-    this.stage.addEventListener("pointerup", end, { once: true });
+      if (isWhole && this.tool !== "look" && this.drawn.length) this.draw(this.tool, this.drawn);
+    });
     this.moved(event);
   }
 
-  private moved(event: PointerEvent): void {
+  private moved(event: MouseEvent): void {
     const point = this.pointAt(event);
     if (this.tool === "look") {
       this.split.value = String((100 * point.x) / this.width);
@@ -97,7 +108,7 @@ export class Viewer {
     if (this.tool === "brush") {
       this.drawn.push(point);
       marks.beginPath();
-      marks.arc(point.x, point.y, this.brush, 0, 2 * Math.PI);
+      marks.arc(point.x, point.y, this.brush(), 0, 2 * Math.PI);
       marks.fill();
       return;
     }
@@ -147,4 +158,20 @@ export class Viewer {
     this.stage.classList.toggle("pixels", zoom >= 2);
     byId("zoom").textContent = `${Math.round(100 * zoom)} %`;
   }
+}
+
+/** Follows a pointer until it goes up, or is taken away: then `end` is told that it is not whole. */
+export function drag(element: HTMLElement, begun: PointerEvent, move: (event: PointerEvent) => void, end: (isWhole: boolean) => void): void {
+  const over = new AbortController(), { signal } = over, { pointerId } = begun;
+  const on = (kind: "pointermove" | "pointerup" | "pointercancel" | "lostpointercapture", act: (event: PointerEvent) => void): void =>
+    element.addEventListener(kind, (event) => event.pointerId === pointerId && act(event), { signal });
+  const ends = (isWhole: boolean) => (): void => {
+    over.abort();
+    end(isWhole);
+  };
+  element.setPointerCapture(pointerId);
+  on("pointermove", move);
+  on("pointerup", ends(true));
+  on("pointercancel", ends(false));
+  on("lostpointercapture", ends(false));
 }

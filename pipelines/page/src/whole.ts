@@ -5,7 +5,7 @@ import type { Card } from "./card.ts";
 import { blockOf, estimated, even, laidBack } from "./cells.ts";
 import { colorized } from "./colours.ts";
 import { cropped, faceSquare } from "./crops.ts";
-import { type Box, cut, emptyMask, type Mask, type Rgb } from "./image.ts";
+import { areaOf, type Box, cut, emptyMask, type Rgb } from "./image.ts";
 import { findMosaics } from "./finder.ts";
 import type { Region } from "./regions.ts";
 import { inTiles, restoredInTiles, type Run } from "./tiles.ts";
@@ -26,9 +26,9 @@ export interface Job {
 }
 
 export interface Outcome {
-  readonly made: Rgb;
-  readonly mask: Mask; // 0 to 255: how much of each pixel was invented
-  readonly places: readonly Place[];
+  readonly made: Rgb | null; // null: nothing was restored
+  readonly restored: number; // places, or 1 for a whole photo
+  readonly places: readonly Place[]; // that were looked at
   readonly notes: readonly string[];
 }
 
@@ -37,8 +37,8 @@ export interface Tools {
   readonly run: Run;
   /** The faces of a photo, for models that learned from faces. */
   readonly faces: (rgb: Rgb) => Promise<Box[]>;
-  /** 0 to 1, and what is done now. */
-  readonly tell: (share: number, doing: string) => void;
+  /** 0 to 1, null where nobody knows, and what is done now. */
+  readonly tell: (share: number | null, doing: string) => void;
 }
 
 /** Whether a model of this card restores places, and not the whole photo. */
@@ -46,46 +46,46 @@ export function hasPlaces(card: Card): boolean {
   return card.task === "mosaic" || (card.task === "other" && card.crop.kind === "faces");
 }
 
-/** The photo restored as the task of the model says; null: there was nothing to restore. */
-export async function restoreWhole(job: Job, tools: Tools): Promise<Outcome | null> {
+/** The photo restored as the task of the model says. */
+export async function restoreWhole(job: Job, tools: Tools): Promise<Outcome> {
   const { rgb, strength } = job, { card, run, tell } = tools;
   if (hasPlaces(card)) return restorePlaces(job, tools);
-  const mask = emptyMask(rgb.width, rgb.height), notes: string[] = [];
-  mask.data.fill(255);
+  const notes: string[] = [];
   if (card.task !== "colorize") {
-    tell(0.1, "restoring");
-    return { made: mixed(rgb, await restoredInTiles(rgb, run, card.size), strength), mask, places: [], notes };
+    tell(null, "restoring");
+    return { made: mixed(rgb, await restoredInTiles(rgb, run, card.size), strength), restored: 1, places: [], notes };
   }
-  tell(0.1, "colouring");
+  tell(null, "colouring");
   const { made, paler } = await colorized(rgb, run, card.size, card.stride, strength);
-  if (paler) notes.push(`${(100 * paler).toFixed(1)} % of the pixels were given paler colours than the model's, to keep their luminance`);
+  if (paler >= 0.0005) notes.push(`${(100 * paler).toFixed(1)} % of the pixels were given paler colours than the model's, to keep their luminance`);
   if (isColoured(rgb)) notes.push("it had colours, which the model's have replaced");
-  return { made, mask, places: [], notes };
+  return { made, restored: 1, places: [], notes };
 }
 
 /** Where the model would restore something in the photo. */
-export async function findPlaces({ rgb, coarse }: Job, { card, faces, tell }: Tools): Promise<Place[]> {
+async function findPlaces({ rgb, coarse }: Job, { card, faces, tell }: Tools): Promise<Place[]> {
   if (card.task !== "mosaic") {
-    tell(0, "looking for faces");
+    tell(null, "looking for faces");
     return (await faces(rgb)).map((box) => ({ box, region: null }));
   }
-  tell(0, "looking for mosaics");
+  tell(null, "looking for mosaics");
   const isJpegsOwn = ({ grid }: Region): boolean => coarse && grid.block === 8 && !grid.phaseY && !grid.phaseX;
   const found = findMosaics(rgb).filter((region) => !isJpegsOwn(region));
   return found.map((region) => ({ box: region.box, region })).sort((one, other) => areaOf(other.region.mask) - areaOf(one.region.mask));
 }
 
-async function restorePlaces(job: Job, tools: Tools): Promise<Outcome | null> {
+async function restorePlaces(job: Job, tools: Tools): Promise<Outcome> {
   const { rgb, strength } = job, places = job.places ?? (await findPlaces(job, tools)), notes: string[] = [];
-  if (!places.length) return null;
-  const made = { ...rgb, data: rgb.data.slice() }, mask = emptyMask(rgb.width, rgb.height);
+  const made = { ...rgb, data: rgb.data.slice() };
+  let count = 0;
   for (const [number, place] of places.entries()) {
     tools.tell((number + 0.5) / (places.length + 0.5), places.length > 1 ? `restoring ${number + 1} of ${places.length}` : "restoring");
     const part = await restored(rgb, made, place, strength, tools);
-    if (part) lay(made, mask, part);
+    if (part) lay(made, part);
     else notes.push(`in box ${number + 1} no mosaic is seen: it was left as it is`);
+    count += part ? 1 : 0;
   }
-  return { made, mask, places, notes };
+  return { made: count ? made : null, restored: count, places, notes };
 }
 
 /** `rgb` is the photo as it was, `made` has what was restored before. */
@@ -105,14 +105,9 @@ async function restored(rgb: Rgb, made: Rgb, { box, region }: Place, strength: n
   return pasted(made, { grid, box, mask: all }, { top: box.top, left: box.left, pixels }, strength);
 }
 
-function lay(made: Rgb, mask: Mask, part: Pasted): void {
-  const { width, height, data } = part.pixels;
+function lay(made: Rgb, { top, left, pixels: { width, height, data } }: Pasted): void {
   for (let y = 0; y < height; y++) {
-    const at = (part.top + y) * made.width + part.left, from = y * width;
-    made.data.set(data.subarray(3 * from, 3 * (from + width)), 3 * at);
-    for (let x = 0; x < width; x++) {
-      mask.data[at + x] = Math.max(mask.data[at + x], Math.round(255 * part.weights.data[from + x]));
-    }
+    made.data.set(data.subarray(3 * y * width, 3 * (y + 1) * width), 3 * ((top + y) * made.width + left));
   }
 }
 
@@ -130,8 +125,4 @@ function isColoured({ width, height, data }: Rgb): boolean {
     }
   }
   return sum / count > COLOURED;
-}
-
-function areaOf(mask: Mask): number {
-  return mask.data.reduce((sum, each) => sum + each, 0);
 }

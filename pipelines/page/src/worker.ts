@@ -16,11 +16,9 @@ export interface Opened {
   readonly device: string;
 }
 
-export type Restored = Outcome & { readonly seconds: number };
-
 export type Answer = { readonly id: number } & (
-  | { readonly kind: "made"; readonly made: Opened | Restored | readonly Box[] | null }
-  | { readonly kind: "progress"; readonly share: number; readonly doing: string }
+  | { readonly kind: "made"; readonly made: Opened | Outcome | readonly Box[] }
+  | { readonly kind: "progress"; readonly share: number | null; readonly doing: string }
   | { readonly kind: "failed"; readonly sentence: string }
 );
 
@@ -41,7 +39,7 @@ async function answer(asked: Request): Promise<void> {
   const { id } = asked;
   try {
     const made = await (asked.kind === "open" ? open(asked) : asked.kind === "faces" ? faces(asked.rgb) : restore(asked));
-    const transfer = made && "mask" in made ? [made.made.data.buffer as ArrayBuffer, made.mask.data.buffer as ArrayBuffer] : [];
+    const transfer = "made" in made && made.made ? [made.made.data.buffer as ArrayBuffer] : [];
     scope.postMessage({ id, kind: "made", made }, transfer);
   } catch (error) {
     scope.postMessage({ id, kind: "failed", sentence: sentenceOf(error) });
@@ -58,18 +56,17 @@ async function open(asked: Request & { kind: "open" }): Promise<Opened> {
   return { card, device };
 }
 
-async function restore({ id, job, key }: Request & { kind: "restore" }): Promise<Restored | null> {
+async function restore({ id, job, key }: Request & { kind: "restore" }): Promise<Outcome> {
   if (!engine || !card) throw new Error("No model is open.");
   if (memo.key !== key) memo = { key, images: [] };
-  const { run } = engine, { images } = memo, began = performance.now();
+  const { run } = engine, { images } = memo;
   let done = 0;
-  const outcome = await restoreWhole(job, {
+  return restoreWhole(job, {
     card,
     run: async (image) => (images[done++] ??= await run(image)),
     faces,
     tell: (share, doing) => scope.postMessage({ id, kind: "progress", share, doing }),
   });
-  return outcome && { ...outcome, seconds: (performance.now() - began) / 1000 };
 }
 
 async function faces(rgb: Rgb): Promise<Box[]> {
@@ -77,7 +74,12 @@ async function faces(rgb: Rgb): Promise<Box[]> {
     if (!answer.ok) throw new Error("The face finder is missing from this page's files.");
     return openFaces(new Uint8Array(await answer.arrayBuffer()), base);
   });
-  return (await faceFinder)(rgb);
+  try {
+    return await (await faceFinder)(rgb);
+  } catch (error) {
+    faceFinder = null; // the next one may have more luck
+    throw error;
+  }
 }
 
 function sentenceOf(error: unknown): string {
