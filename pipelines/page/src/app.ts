@@ -9,7 +9,7 @@ import type { Frame } from "./decode.ts";
 import { byId, made, onClick } from "./dom.ts";
 import type { Box } from "./image.ts";
 import { sha256, xmpMark } from "./mark.ts";
-import { type Model, modelOf, modelsOf } from "./models.ts";
+import { type Model, modelOf, modelsOf, type Open } from "./models.ts";
 import { insideEllipse, type Put, putMosaic, touchedBy } from "./mosaic.ts";
 import { type Item, Photos, sentenceOf, shown } from "./photos.ts";
 import { Rows } from "./rows.ts";
@@ -26,6 +26,7 @@ const boxes = new Boxes((event) => viewer.pointAt(event), boxChanged);
 const rows = new Rows((item) => photos.select(item), (item) => photos.remove(item));
 const names = new Set<string>(); // of files that were saved
 let models: Model[] = [], loading = new AbortController(), queue = Promise.resolve();
+let usable: Open | null = null; // the last model that was opened
 
 /** One thing after the other, and a sentence where one fails. */
 function later(act: () => Promise<void>): void {
@@ -59,27 +60,26 @@ async function choose(model: Model): Promise<void> {
     signal.throwIfAborted();
     readCard(bytes); // what is no model of ours is refused before anything ends that is under way
     showWork(`preparing ${model.name}`, null);
+    photos.open = null; // nothing is restored meanwhile: nobody could say by which model
     const { card, device } = await client.open(bytes), digest = await sha256(bytes);
     signal.throwIfAborted();
     models = [...models.filter((each) => each === model || each.name !== model.name), ...(models.includes(model) ? [] : [model])];
     showWork("", null);
     if (!photos.items.length) say(`${model.name} is ready.`);
-    photos.restoreAllWith({ model, card, sha256: digest, device });
+    usable = { model, card, sha256: digest, device };
+    photos.restoreAllWith(usable);
   } catch (error) {
     if (mine === loading) {
+      photos.open = usable;
       showWork("", null);
       const isCancelled = signal.aborted || error instanceof Cancelled;
       say(isCancelled ? `${model.name} was not loaded.` : `${model.name}: ${sentenceOf(error)}`, true);
-      resume();
+      void photos.work();
     }
   }
   showModels();
 }
 
-/** What ended when a model was to be opened goes on. */
-function resume(): void {
-  for (const item of photos.items) if (item.state === "cancelled") photos.again(item);
-}
 
 function showModels(): void {
   const select = byId<HTMLSelectElement>("model"), { open } = photos;
