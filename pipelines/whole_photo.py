@@ -14,6 +14,7 @@ from dataset_tools import crops
 from dataset_tools.crops import Square
 from dataset_tools.image_io import Photo
 from dataset_tools.mosaic_finder import find_mosaics
+from dataset_tools.mosaic_grid import Grid
 from dataset_tools.mosaic_regions import Region
 from pipelines import regions as places
 from pipelines.samples import in_colour, with_changes
@@ -135,7 +136,11 @@ def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
 def _is_jpegs_own(photo: Photo, region: Region) -> bool:
     """Whether what looks like a mosaic are the blocks of a JPEG that was compressed so strongly that each has one colour."""
     coarse = photo.info.quantization is not None and photo.info.quantization[min(photo.info.quantization)][0] >= COARSE
-    return coarse and region.grid.block == 8 and photo.info.orientation == 1 and not (region.grid.phase_y or region.grid.phase_x)
+    if not coarse or photo.info.orientation != 1:
+        return False
+    if region.lines:  # they may fit the blocks a little better than these themselves
+        return abs(region.lines.block - 8) < 0.1
+    return region.grid == Grid(8)
 
 
 def _told(region: Region) -> dict[str, Any]:

@@ -69,7 +69,8 @@ async function findPlaces({ rgb, coarse }: Job, { card, faces, tell }: Tools): P
     return (await faces(rgb)).map((box) => ({ box, region: null }));
   }
   tell(null, "looking for mosaics");
-  const isJpegsOwn = ({ grid }: Region): boolean => coarse && grid.block === 8 && !grid.phaseY && !grid.phaseX;
+  const isJpegsOwn = ({ grid, lines }: Region): boolean =>
+    coarse && (lines ? Math.abs(lines.block - 8) < 0.1 : grid.block === 8 && !grid.phaseY && !grid.phaseX);
   const found = findMosaics(rgb).filter((region) => !isJpegsOwn(region));
   return found.map((region) => ({ box: region.box, region })).sort((one, other) => areaOf(other.region.mask) - areaOf(one.region.mask));
 }
