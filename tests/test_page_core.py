@@ -19,6 +19,7 @@ from dataset_tools.mosaic_regions import Region
 from pipelines.regions import masked_means, pasted, restored_around
 from pipelines.whole_image import colorized, in_tiles, restored_in_tiles
 
+pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[1] / "pipelines" / "page"
 SAMPLES = sorted(resources.path("samples").glob("*.jpg"))
 Rgb = np.ndarray

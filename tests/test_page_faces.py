@@ -23,6 +23,7 @@ from dataset_tools import image_io, resources
 from dataset_tools.faces import MODELS, MediaPipeDetector
 from tests.conftest import textured
 
+pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[1] / "pipelines" / "page"
 ESBUILD = PAGE / "node_modules" / ".bin" / "esbuild"
 TFLITE = resources.path(MODELS["full"])
