@@ -125,17 +125,12 @@ def _off(engine: OnnxEngine, run: Run, output: Path) -> tuple[int, float]:
 
 
 def _given(engine: OnnxEngine) -> Iterator[Rgb]:
-    """What the proof is made of, (N, H, W, 3) uint8: `probe` as the bare graph takes it; two of a wider size, if it takes any."""
+    """What the proof is made of, (N, H, W, 3) uint8, as the bare graph takes it; two of a wider size, if it takes any."""
     card, size = engine.card, engine.size
     a = np.stack([_even(*each) if card["cell"] else each[1] for each in _degraded(card, size)])
     yield a
     if engine.any_size:
         yield np.concatenate([a[:1], a[1:2]], axis=2)
-
-
-def probe(card: Mapping[str, Any], size: int) -> Rgb:
-    """A, (N, size, size, 3) uint8: photos that ship, degraded as the card says the model learned."""
-    return np.stack([a for _, a, _ in _degraded(card, size)])
 
 
 def _degraded(card: Mapping[str, Any], size: int) -> Iterator[tuple[Rgb, Rgb, Drawn]]:

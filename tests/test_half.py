@@ -12,9 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dataset_tools.errors import ModelFileError, UsageError
 from dataset_tools.mosaic_grid import estimate
+from pipelines import export
 from pipelines.cli import run as photomend
 from pipelines.engines import OnnxEngine
-from pipelines.export import export_model, probe
+from pipelines.export import export_model
 from pix2pix import half, model_file
 from pix2pix.graph import rewritten
 from pix2pix.half import halved, widen
@@ -99,12 +100,15 @@ def test_a_model_that_would_restore_otherwise_is_not_written(tmp_path: Path, mon
 
 
 def test_the_proof_is_made_of_photos_as_the_model_knows_them() -> None:
-    a = probe({"recipe": ["mosaic:block=8,phase=random"], "cell": 8}, 64)
+    def degraded(recipe: str, size: int) -> np.ndarray:
+        return np.stack([a for _, a, _ in export._degraded({"recipe": [recipe]}, size)])
+
+    a = degraded("mosaic:block=8,phase=random", 64)
     assert a.shape == (8, 64, 64, 3)
     assert a.dtype == np.uint8
-    assert np.array_equal(a, probe({"recipe": ["mosaic:block=8,phase=random"], "cell": 8}, 64))
+    assert np.array_equal(a, degraded("mosaic:block=8,phase=random", 64))
     assert {grid.block for image in a if (grid := estimate(image))} == {8}
-    gray = probe({"recipe": ["grayscale"], "cell": None}, 32)
+    gray = degraded("grayscale", 32)
     assert gray.shape == (8, 32, 32, 3)
     assert np.ptp(gray, axis=-1).max() == 0
 

@@ -5,11 +5,6 @@
  * byte, within the bytes there are, and nothing is copied but the card and names.
  */
 
-declare class TextDecoder { // of a Web Worker as of node, but in no library that TypeScript has without a DOM
-  constructor(label: "utf-8", options: { fatal: boolean; ignoreBOM: boolean });
-  decode(bytes: Uint8Array): string;
-}
-
 const KEY = "photomend";
 const FORMAT_VERSION = 3;
 const READABLE: readonly unknown[] = [1, 2, FORMAT_VERSION];

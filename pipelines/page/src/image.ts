@@ -163,7 +163,7 @@ export function linearTaps(positions: Float64Array, length: number): Taps {
 }
 
 /** As `linearTaps`, of four pixels: the cubic convolution with a = -0.75 that OpenCV takes. */
-export function cubicTaps(positions: Float64Array, length: number): Taps {
+function cubicTaps(positions: Float64Array, length: number): Taps {
   const taps = emptyTaps(positions.length, 4), a = -0.75;
   positions.forEach((position, k) => {
     const first = Math.floor(position);

@@ -1,9 +1,5 @@
 /** The mark of a restored file, as pipelines/mark.py writes it: an XMP packet that says what made it. Puts it into files. */
 
-declare class TextEncoder { // of a Web Worker as of node, but in no library that TypeScript has without a DOM
-  encode(text: string): Uint8Array;
-}
-
 interface Digests {
   digest(algorithm: "SHA-256", bytes: Uint8Array): Promise<ArrayBuffer>;
 }
