@@ -1,15 +1,15 @@
 #!/bin/sh
 # The models that ship: datasets from the 1,670 portraits, training, export, figures. Hours on 2 cores; stopped, it goes on.
 #
-#     bench/train_models.sh PORTRAITS [WORK]
+#     bench/train_models.sh PORTRAITS [WORK]       then: python -m bench.models WORK
 #
-# PORTRAITS is the archive that data/README.md names. The same photos, versions and number of cores give the same models.
+# PORTRAITS is the archive that data/models/mosaic.md names. The same photos, versions and number of cores give the same models.
 set -eu
 portraits=$1
 work=${2:-build/models}
 mkdir -p "$work"
 
-build() {  # NAME DEGRADATION...: all of them have the same photos in the same splits
+build() {  # NAME OPTION...: the same photos are in the same splits
     name=$1
     shift
     photomend build "$portraits" "$work/$name" --group-by folder --max-enlarge 1.5 --split 85/5/10 "$@"
@@ -17,17 +17,23 @@ build() {  # NAME DEGRADATION...: all of them have the same photos in the same s
 train() {  # DATASET RUN PRESET STEPS
     photomend train "$work/$1" "$work/$2" --preset "$3" --steps "$4" --val-every 500 --val-images 68
 }
-judge() {  # MODEL DATASET
-    photomend evaluate "$work/$1" "$work/$2" --identity --detected --csv "$work/$1-$2.csv" --sheet "$work/$1-$2.png" \
-        --worst "$work/$1-$2-worst.png" --best "$work/$1-$2-best.png" | tee "$work/$1-$2.txt"
+judge() {  # MODEL DATASET OPTION...
+    model=$1
+    dataset=$2
+    shift 2
+    name=$(basename "$model" .onnx)-$dataset
+    photomend evaluate "$work/$model" "$work/$dataset" --json --per '^[^/]+' --csv "$work/$name.csv" --sheet "$work/$name.png" \
+        --worst "$work/$name-worst.png" --best "$work/$name-best.png" "$@" > "$work/$name.part"
+    mv "$work/$name.part" "$work/$name.txt"
 }
 
+# Faces for the mosaics; for the colours whole portraits, since that is what is colorized.
 build mosaics --degrade mosaic:block=6..24,phase=random,space=random --degrade jpeg:quality=60..95,subsampling=random,p=0.5
-build grays --degrade grayscale:standard=random --degrade fade:p=0.5 --degrade sepia:p=0.3 --degrade grain:p=0.5 \
-    --degrade jpeg:quality=60..95,subsampling=random,p=0.5
+build grays --crop center --degrade grayscale:standard=random --degrade fade:p=0.4 --degrade sepia:p=0.25 --degrade grain:p=0.3 \
+    --degrade jpeg:quality=60..95,subsampling=random,p=0.4
 
-train mosaics mosaic mend 10000
-train grays colorize mend 5000
+train mosaics mosaic mend 5077
+train grays colorize mend 2000
 for model in mosaic colorize; do
     [ -e "$work/$model.onnx" ] || photomend export "$work/$model" "$work/$model.onnx" --float16 --license mit
 done
@@ -40,13 +46,13 @@ photomend compare "$work/colorize" "$work/article-colorize"
 
 for block in 8 16 24; do
     build "mosaics-$block" --degrade "mosaic:block=$block,phase=random"
-    judge mosaic.onnx "mosaics-$block"
-    judge article-mosaic "mosaics-$block"
 done
-build grays-plain --degrade grayscale
-for dataset in grays grays-plain; do
+build grays-plain --crop center --degrade grayscale
+for dataset in mosaics-8 mosaics-16 mosaics-24 mosaics; do
+    judge mosaic.onnx "$dataset" --identity --detected
+    judge article-mosaic "$dataset" --identity --detected
+done
+for dataset in grays-plain grays; do
     judge colorize.onnx "$dataset"
     judge article-colorize "$dataset"
 done
-photomend evaluate "$work/mosaic.onnx" "$work/mosaics-16" --per folder
-photomend evaluate "$work/colorize.onnx" "$work/grays-plain" --per folder
