@@ -53,6 +53,7 @@ def main(model: str, folder: Path) -> None:
         page.run(
             "await page.click('#on-faces'); await page.waitForFunction(() => !document.querySelector('#undo').disabled);" + DONE
         )
+        page.run("await page.evaluate(() => scrollTo(0, 0))")
         shoot(page, folder, "phone")
 
 

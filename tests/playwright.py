@@ -93,7 +93,7 @@ def browser() -> Iterator[Browser]:
 def served(site: Site) -> Iterator[str]:
     """The address at which `site` is served meanwhile."""
     with Server(site) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
             yield server.url

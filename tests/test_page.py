@@ -268,6 +268,8 @@ def test_bad_files_get_a_sentence_and_the_page_goes_on(page: Browser, tmp_path: 
         name, _, sentence = page.text("#status").partition(": ")
         assert name == path.name
         sentences.append(sentence)
+        offered = page.run("return await page.locator('#panel section:visible').evaluateAll((all) => all.map(({id}) => id))")
+        assert offered == [""], "nothing can be done with a photo that is not there"
     unknown = "It is not an image that a browser can read, or is cut short: choose a JPEG, PNG, WebP, GIF or AVIF."
     assert sentences[:2] == [unknown] * 2
     assert sentences[3] == "It cannot be decoded: it is damaged, or this browser reads no such PNG."

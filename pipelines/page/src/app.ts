@@ -251,7 +251,7 @@ function changed(): void {
   byId("places").hidden = !isLoaded || !card || !hasPlaces(card) || item?.before.length !== 1;
   byId("try").hidden = !isLoaded || card?.task !== "mosaic";
   if (byId("try").hidden) useTool("look");
-  const hasMosaics = Boolean(item && item.before !== item.original);
+  const hasMosaics = isLoaded && item?.before !== item?.original;
   byId("undo-row").hidden = !hasMosaics;
   if (!hasMosaics) byId<HTMLInputElement>("was-there").checked = false;
   const count = item?.before.length ?? 1;
