@@ -136,6 +136,7 @@ def test_a_saved_model_restores_the_same_any_number_of_images(name: str, tmp_pat
         assert np.abs(run(image=tf.constant(image))["restored"].numpy() - expected(source, image)).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_half_the_bytes(tmp_path: Path) -> None:
     source = model(tmp_path, SMALL["tiny"])
     whole = export_model(source, tmp_path / "whole.tflite", format="litert")
@@ -168,6 +169,7 @@ def test_a_wrong_weight_is_refused(format: str, tmp_path: Path, monkeypatch: pyt
     assert names(tmp_path) == ["model.onnx"]
 
 
+@pytest.mark.slow
 def test_a_wrong_operator_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = model(tmp_path, SMALL["mend"])
     line = r" was not written: it would restore values that are \d+ levels off"
@@ -198,6 +200,7 @@ def test_what_differs_at_other_sizes_alone_is_refused(tmp_path: Path, monkeypatc
     assert names(tmp_path) == ["model.onnx"]
 
 
+@pytest.mark.slow
 def test_operators_that_are_not_of_litert_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = model(tmp_path, SMALL["mend"])
     monkeypatch.setitem(litert.REWRITTEN, KeepMeans, lambda layer, image, cells: tf.math.erfinv(image))

@@ -73,7 +73,7 @@ def test_the_model_sees_the_cells_as_they_were_before() -> None:
     assert np.abs(pixels.astype(int) - shown[rows, columns]).mean() < 3  # of a model that makes nothing
 
 
-@pytest.mark.parametrize("block", [8, 13, 16, 33])
+@pytest.mark.parametrize("block", [13, *(pytest.param(each, marks=pytest.mark.slow) for each in (8, 16, 33))])
 @pytest.mark.parametrize("number", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (3, 4, 7))])
 def test_a_mosaic_that_was_not_resized_stays_what_it_was(block: int, number: int) -> None:
     rgb = photo(number)

@@ -69,7 +69,7 @@ def test_a_jpeg_does_not_hide_it(block: int) -> None:
     assert overlap(region, truth) > 0.6
 
 
-@pytest.mark.parametrize("block", [100, 132, 150, 256, 300])
+@pytest.mark.parametrize("block", [150, *(pytest.param(each, marks=pytest.mark.slow) for each in (100, 132, 256, 300))])
 def test_blocks_larger_than_windows_know_are_no_part_of_theirs(block: int) -> None:
     rgb = photo(0, 3000)
     grid = Grid(block, 11, 17)
@@ -90,6 +90,7 @@ def test_in_a_file_that_lost_nothing_a_region_is_told_to_the_pixel(number: int, 
         assert overlap(region, truth) > 0.98
 
 
+@pytest.mark.slow
 def test_a_smoothly_enlarged_photo_beside_a_mosaic_is_no_mosaic() -> None:
     rgb = photo(6, 1600)
     truth = box(rgb, 50, 50, 950, 950)
@@ -97,6 +98,7 @@ def test_a_smoothly_enlarged_photo_beside_a_mosaic_is_no_mosaic() -> None:
     assert overlap(region, truth) > 0.98
 
 
+@pytest.mark.slow
 def test_a_fine_mosaic_does_not_hide_a_coarse_one_on_the_same_lines() -> None:
     rgb = photo(6, 1600)
     fine, coarse = box(rgb, 100, 100, 1100, 1100), box(rgb, 1300, 1200, 1556, 1456)

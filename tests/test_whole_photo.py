@@ -69,7 +69,7 @@ def test_a_photo_without_a_mosaic_has_nothing_to_restore() -> None:
     assert (found.photo, found.mask, found.regions, found.notes) == (None, None, (), ())
 
 
-@pytest.mark.parametrize(("block", "side"), [(4, 300), (5, 300), (40, 800), (100, 1200)])
+@pytest.mark.parametrize(("block", "side"), [(4, 300), (5, 300), (40, 800), pytest.param(100, 1200, marks=pytest.mark.slow)])
 def test_a_mosaic_of_any_block_is_restored(block: int, side: int) -> None:
     """And the smooth image between its cells is nearer to the photo than they are."""
     rgb, grid = photo(0, side), Grid(block, block // 2, 1)
