@@ -63,14 +63,13 @@ def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, pl
 
     d_loss = (d_real + d_fake) / 2 is what D minimises; g_loss = adversarial_weight * g_adversarial + l1_weight * g_l1
     (+ ssim_weight * g_ssim) is what G minimises; g_l1 = mean |fake - b| on [-1, 1] (Isola et al. 2017), g_ssim = `dissimilarity`.
-    D sees A and an image. A generator of colours alone is held against B of its own
-    luminance: that of A, which may have faded, is none of its business; the pixels of its g_l1 are weighted by
-    1 + colour_weight * `vividness`. In the play "generator" D is not asked, and g_loss is without it; in the play "discriminator"
-    G runs as it restores.
+    D sees A and an image. A generator of colours alone is held against B of its own luminance (that of A, which may have faded,
+    is none of its business) and of stronger colours. In the play "generator" D is not asked, and g_loss is without it; in
+    the play "discriminator" G runs as it restores.
     """
     fake = generator(a, training=play != "discriminator")
     if spec.generator.starts_from == "luminance":
-        b = with_luminance(b, fake)
+        b = with_luminance(b, fake, spec.vivid)
     losses: dict[str, Any] = {}
     if play != "generator":
         losses["d_real"] = adversarial(spec, discriminator([a, b], training=True), True)
@@ -81,26 +80,19 @@ def objective(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, pl
     return {**losses, **generator_losses(spec, losses.get("g_adversarial"), fake, b)}
 
 
-def with_luminance(b: Any, image: Any) -> Any:
-    """`b`, (N, H, W, 3) float32, made lighter or darker so that its Y of BT.601 is that of `image`."""
-    return b + ops.stop_gradient(ops.sum((image - b) * ops.convert_to_tensor(LUMA), axis=-1, keepdims=True))
+def with_luminance(b: Any, image: Any, vivid: float = 1.0) -> Any:
+    """`b`, (N, H, W, 3) float32, with the Y of BT.601 of `image`, and colours `vivid` times as strong.
 
-
-def vividness(b: Any) -> Any:
-    """How far each pixel of `b`, (N, H, W, 3) float32 [-1, 1], is from gray: (N, H, W, 1), 0 to about 1; 0.15 is a face's.
-
-    The mean over R, G, B of the distance to Y of BT.601. L1 draws what is uncertain towards gray, the middle of all colours;
-    weights that rise with the colour draw it back (as Zhang et al. 2016 weigh colours by how rare they are).
+    L1 makes the median of what may be, and where much may be that is close to gray: stronger colours to aim at make up for it.
     """
-    return ops.mean(ops.abs(b - ops.sum(b * ops.convert_to_tensor(LUMA), axis=-1, keepdims=True)), axis=-1, keepdims=True)
+    luma = ops.convert_to_tensor(LUMA)
+    own, given = (ops.sum(each * luma, axis=-1, keepdims=True) for each in (b, image))
+    return ops.stop_gradient(given) + vivid * (b - own)
 
 
 def generator_losses(spec: Spec, fooled: Any, fake: Any, b: Any) -> dict[str, Any]:
     """g_l1, g_ssim where it has a weight, and g_loss: their sum with `fooled`, the adversarial loss, or None without D."""
-    distance = ops.abs(fake - b)
-    if spec.colour_weight and spec.generator.starts_from == "luminance":
-        distance = distance * (1.0 + spec.colour_weight * vividness(b))
-    losses = {"g_l1": ops.mean(distance)}
+    losses = {"g_l1": ops.mean(ops.abs(fake - b))}
     total = spec.l1_weight * losses["g_l1"]
     if fooled is not None:
         total = spec.adversarial_weight * fooled + total

@@ -68,7 +68,7 @@ class Spec:
     discriminator: DiscriminatorSpec
     adversarial_weight: float = 1.0
     ssim_weight: float = 0.0  # … ssim_weight * (1 - SSIM), see losses.dissimilarity
-    colour_weight: float = 0.0  # of a generator that starts from luminance: how much more strong colours weigh, see losses.py
+    vivid: float = 1.0  # of a generator that starts from luminance: how much stronger the colours are that it aims at
     alone: int = 0  # first steps in which G trains without D
     warmup: int = 0  # steps in which the learning rate grows from 0
     hold: int = 0  # steps at the highest learning rate, after which it falls as 1 / sqrt(step); 0 is for ever
@@ -196,8 +196,8 @@ _MEND = Spec(
     name="mend", size=256, batch=16, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
     generator=GeneratorSpec("residual", (64, 128, 256, 384), blocks=(1, 1, 1, 2), stem=4),
     discriminator=DiscriminatorSpec("plain", (16, 32, 64, 128)),
-    adversarial_weight=0.1, ssim_weight=5.0, colour_weight=10.0, alone=4000, warmup=20, hold=2000, clip=1.0, ema=0.999,
-    fresh=True, muon=0.02,
+    adversarial_weight=0.1, ssim_weight=5.0, vivid=1.4, alone=4000, warmup=20, hold=2000, clip=1.0, ema=0.999, fresh=True,
+    muon=0.02,
 )  # fmt: skip
 
 PRESETS: dict[str, Spec] = {spec.name: spec for spec in (_MEND, _ARTICLE, _PAPER, _TINY)}
