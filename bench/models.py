@@ -1,7 +1,8 @@
 """The tables of docs/models.md, from what bench/train_models.sh has left in its folder.
 
-    python -m bench.models WORK
+    python -m bench.models WORK [DOCS]
 
+With DOCS it draws models-*.jpg there too: every so many of the test split, and what a person chose as failures.
 Every figure is one that `photomend evaluate --json` printed (WORK/MODEL-DATASET.txt) or the mean of rows of its CSV. The
 lightness of a face is the median L* of the middle of its crop; the images of a split are shared out in thirds by it.
 """
@@ -11,17 +12,21 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.tables import table
-from dataset_tools import image_io
+from dataset_tools import files, image_io, sheets
 from dataset_tools.metrics import srgb_to_lab
 from dataset_tools.pairs import split
+from pipelines.engines import OnnxEngine
+from pipelines.figures import evenly
+from pipelines.mark import STATEMENT
 
 QUALITY = ("", "faces", "restored", "dB over bicubic", "SSIM over bicubic", "the same, grid known", "bicubic",
            "Lanczos, sharpened", "the mosaic", "`article`")  # fmt: skip
@@ -29,6 +34,19 @@ FACES = ("", "faces", "restored", "bicubic", "the mosaic", "restored / the mosai
          "the mosaic", "`article`: distance, found")  # fmt: skip
 COLOURS = ("", "model", "photos", "ΔE2000", "of the gray copy", "share of it", "less by", "colourfulness / the originals'",
            "Fréchet distance of the chroma, restored / gray")  # fmt: skip
+FAILURES = {  # what is hard in it: a pair of mosaics-16
+    "a profile: the eye is gone": "08-a0e301dd65d463d3-0",
+    "glasses: half of them": "04-9222ad0ced2a816a-0",
+    "dark skin, half in shadow": "02-a289c4470ffc5590-0",
+    "hard light, taken for shape": "03-fa95fc078db52293-0",
+    "a child, eyes of nobody": "07-10c657653ff53f5d-0",
+    "old skin, smoothed": "04-ee62b78985988def-0",
+    "a mouth that is open": "02-3eb421bc5e56f34e-0",
+    "teeth, lost": "09-e9282d4c270e5212-0",
+}
+SHOWN = 8  # rows of a picture
+BLOCKS = (8, 16, 24)
+Rgb = NDArray[np.uint8]
 MIDDLE = slice(96, 160)  # of the 256 rows and columns of a crop: the face without hair and ground
 Told = Mapping[str, Any]
 
@@ -143,21 +161,45 @@ def _lightness(pair: Path) -> float:
     return float(np.median(srgb_to_lab(original)[..., 0]))
 
 
+def drawn(work: Path, folder: Path) -> None:
+    """The pictures of docs/models.md."""
+    mosaic, colorize = (OnnxEngine(work / f"{name}.onnx") for name in ("mosaic", "colorize"))
+
+    def rows(dataset: str, engine: OnnxEngine, pairs: Sequence[str]) -> list[list[Rgb]]:
+        """[input, restored, original] of each."""
+        read = [split(image_io.read(work / dataset / "test" / f"{pair}.png").rgb8) for pair in pairs]
+        return [[a, engine.restore(a[None])[0], b] for a, b in read]
+
+    def every(dataset: str) -> list[str]:
+        names = sorted(path.stem for path in (work / dataset / "test").glob("*.png"))
+        return [names[place] for place in sorted(evenly(len(names), SHOWN))]
+
+    def put(name: str, rows: Sequence[Sequence[Rgb]], titles: Sequence[str], side: int, words: Sequence[str] = ()) -> None:
+        captions = [[word] for word in words] or None
+        sheet = sheets.grid(rows, titles=titles, captions=captions, footer=STATEMENT, cell=side)
+        files.replace_bytes(folder / f"models-{name}.jpg", image_io.encode_jpeg(sheet, 88))
+
+    faces = every("mosaics-8")
+    by_block = [rows(f"mosaics-{block}", mosaic, faces) for block in BLOCKS]
+    put("mosaic", [[*(image for block in same for image in block[:2]), same[0][2]] for same in zip(*by_block, strict=True)],
+        [title for block in BLOCKS for title in (f"block {block}", "restored")] + ["original"], 160)  # fmt: skip
+    put(
+        "failures", rows("mosaics-16", mosaic, list(FAILURES.values())), ["block 16", "restored", "original"], 224, list(FAILURES)
+    )
+    coloured = rows("grays-plain", colorize, every("grays-plain"))
+    put("colorize", coloured, ["gray", "colorized", "original"], 224)
+
+
 def main() -> None:
     work = Path(sys.argv[1])
-    mosaics(
-        work,
-        {
-            "mosaics-8": "block 8",
-            "mosaics-16": "block 16",
-            "mosaics-24": "block 24",
-            "mosaics": "6 to 24, also JPEG, also on the photo",
-        },
-    )
+    of_mosaics = {f"mosaics-{block}": f"block {block}" for block in BLOCKS}
+    mosaics(work, of_mosaics | {"mosaics": "6 to 24, also JPEG, also on the photo"})
     colours(work, {"grays-plain": "plain gray", "grays": "as old photos"})
     for model, dataset in (("mosaic", "mosaics-16"), ("colorize", "grays-plain")):
         groups(work, model, dataset)
         lightness(work, model, dataset)
+    if sys.argv[2:]:
+        drawn(work, Path(sys.argv[2]))
 
 
 if __name__ == "__main__":
