@@ -570,8 +570,13 @@ def test_the_exported_page_works_offline(shared: Browser, models: dict[str, Path
     shared.open(address)
     assert shared.text("#device").endswith("WebAssembly, 1 thread.")
     shared.run(
-        "await page.evaluate(() => navigator.serviceWorker.ready); await page.waitForTimeout(2000); await page.reload();" + READY
+        "await page.evaluate(async () => { await navigator.serviceWorker.ready;"
+        "await (await caches.open('photomend')).put('models/old.onnx', new Response('of an earlier site')); });"
+        "await page.waitForTimeout(2000); await page.reload();" + READY
     )
+    kept = shared.run("return await page.evaluate(async () => {"
+                      "const cache = await caches.open('photomend'); return (await cache.keys()).map(({url}) => url); })")  # fmt: skip
+    assert sorted(url.rpartition("/")[2] for url in kept if url.endswith(".onnx")) == ["cells.onnx", "faces.onnx"]
     assert "threads." in shared.text("#device")  # the page says itself what the server does not
     server.shutdown()
     server.server_close()

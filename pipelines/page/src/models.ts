@@ -27,7 +27,7 @@ export async function modelsOf(site: string): Promise<Model[]> {
   const answer = await fetch(`${site}models.json`);
   if (!answer.ok) throw new Error("The page's list of models is missing: make the page again.");
   const told = (await answer.json()) as Site;
-  if (told.offline) keep(site).catch(() => {}); // without it the page works all the same
+  if (told.offline) keep(site, told.models.map(({ file }) => file)).catch(() => {}); // without it the page works all the same
   return told.models.map(({ name, file }) => ({ name, bytes: (tell, signal) => fetched(`${site}${file}`, tell, signal) }));
 }
 
@@ -49,13 +49,14 @@ async function fetched(address: string, tell: (share: number) => void, signal: A
   return new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer());
 }
 
-/** For when there is no network: the page itself, and what it has fetched so far comes by itself from the next visit on. */
-async function keep(site: string): Promise<void> {
+/** For when there is no network: the page itself; `models` that are opened come by themselves from the next visit on, others go. */
+async function keep(site: string, models: readonly string[]): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
   await navigator.serviceWorker.register(`${site}offline.js`);
   const runtime = "gpu" in navigator ? ["ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm"] : [];
   const always = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"];
   const files = ["./", "index.html", "style.css", "icon.svg", "app.js", "worker.js", "models.json", "faces.onnx"];
-  const cache = await caches.open(CACHE);
+  const cache = await caches.open(CACHE), wanted = new Set(models.map((file) => new URL(file, site).href));
+  for (const { url } of await cache.keys()) if (url.endsWith(".onnx") && !url.endsWith("/faces.onnx") && !wanted.has(url)) await cache.delete(url);
   await Promise.allSettled([...files, ...[...always, ...runtime].map((name) => `ort/${name}`)].map((name) => cache.add(`${site}${name}`)));
 }
