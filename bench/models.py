@@ -62,6 +62,14 @@ def interval(beside: Mapping[str, float], digits: int) -> str:
     return f"{beside['mean']:+.{digits}f} ({beside['low']:+.{digits}f} to {beside['high']:+.{digits}f})"
 
 
+def shown(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table without the columns that have not been measured yet."""
+    if not rows:
+        return
+    known = [place for place in range(len(head)) if any(row[place] for row in rows)]
+    table(title, [head[place] for place in known], [[row[place] for place in known] for row in rows])
+
+
 def mosaics(work: Path, datasets: Mapping[str, str]) -> None:
     rows, judges = [], []
     for dataset, title in datasets.items():
@@ -87,8 +95,8 @@ def mosaics(work: Path, datasets: Mapping[str, str]) -> None:
                 *(f"{seen[name]:.2f}" for name in ("restored", "bicubic", "input")),
                 f"{article['identity']['restored']:.3f}, {article['detected']['restored']:.2f}" if article else "",
             ])  # fmt: skip
-    table("mosaic: PSNR (dB) / SSIM", QUALITY, rows)
-    table("mosaic: identity distance, and share of faces that a detector finds", FACES, judges)
+    shown("mosaic: PSNR (dB) / SSIM", QUALITY, rows)
+    shown("mosaic: identity distance, and share of faces that a detector finds", FACES, judges)
 
 
 def colours(work: Path, datasets: Mapping[str, str]) -> None:
@@ -106,7 +114,7 @@ def colours(work: Path, datasets: Mapping[str, str]) -> None:
                 f"{restored['colourfulness'] / original['colourfulness']:.2f}",
                 f"{found['frechet']['restored']:.0f} / {found['frechet']['input']:.0f}" if "frechet" in found else "",
             ])  # fmt: skip
-    table("colorize", COLOURS, rows)
+    shown("colorize", COLOURS, rows)
 
 
 def groups(work: Path, model: str, dataset: str) -> None:
@@ -194,7 +202,7 @@ def main() -> None:
     work = Path(sys.argv[1])
     of_mosaics = {f"mosaics-{block}": f"block {block}" for block in BLOCKS}
     mosaics(work, of_mosaics | {"mosaics": "6 to 24, also JPEG, also on the photo"})
-    colours(work, {"grays-plain": "plain gray", "grays": "as old photos"})
+    colours(work, {"grays-faces": "faces", "grays-plain": "whole portraits", "grays": "whole portraits, as old photos"})
     for model, dataset in (("mosaic", "mosaics-16"), ("colorize", "grays-plain")):
         groups(work, model, dataset)
         lightness(work, model, dataset)

@@ -14,8 +14,8 @@ build() {  # NAME OPTION...: the same photos are in the same splits
     shift
     photomend build "$portraits" "$work/$name" --group-by folder --max-enlarge 1.5 --split 85/5/10 "$@"
 }
-train() {  # DATASET RUN PRESET STEPS
-    photomend train "$work/$1" "$work/$2" --preset "$3" --steps "$4" --val-every 500 --val-images 68
+train() {  # DATASET RUN PRESET STEPS EVERY
+    photomend train "$work/$1" "$work/$2" --preset "$3" --steps "$4" --val-every "$5" --val-images 84
 }
 judge() {  # MODEL DATASET OPTION...
     model=$1
@@ -32,15 +32,15 @@ build mosaics --degrade mosaic:block=6..24,phase=random,space=random --degrade j
 build grays --crop center --degrade grayscale:standard=random --degrade fade:p=0.4 --degrade sepia:p=0.25 --degrade grain:p=0.3 \
     --degrade jpeg:quality=60..95,subsampling=random,p=0.4
 
-train mosaics mosaic mend 5077
-train grays colorize mend 2000
+train mosaics mosaic mend 5000 500
+train grays colorize mend 750 250
 for model in mosaic colorize; do
     [ -e "$work/$model.onnx" ] || photomend export "$work/$model" "$work/$model.onnx" --float16 --license mit
 done
 
 # The article's recipe on the same photos; `compare` tells its best figures within the time that ours took.
-train mosaics article-mosaic article 13000
-train grays article-colorize article 7000
+train mosaics article-mosaic article 13000 500
+train grays article-colorize article 3000 250
 photomend compare "$work/mosaic" "$work/article-mosaic"
 photomend compare "$work/colorize" "$work/article-colorize"
 
@@ -48,11 +48,12 @@ for block in 8 16 24; do
     build "mosaics-$block" --degrade "mosaic:block=$block,phase=random"
 done
 build grays-plain --crop center --degrade grayscale
+build grays-faces --degrade grayscale
 for dataset in mosaics-8 mosaics-16 mosaics-24 mosaics; do
     judge mosaic.onnx "$dataset" --identity --detected
     judge article-mosaic "$dataset" --identity --detected
 done
-for dataset in grays-plain grays; do
+for dataset in grays-faces grays-plain grays; do
     judge colorize.onnx "$dataset"
     judge article-colorize "$dataset"
 done

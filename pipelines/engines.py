@@ -199,7 +199,9 @@ def resolve_model(model: str | Path) -> Path:
     if path.is_dir():
         return _of_run(path)
     if not path.exists():
-        raise ModelFileError(f"there is no model {_shown(path)}: give a run folder, an .onnx file, or a model that ships")
+        raise ModelFileError(
+            f"there is no model {_shown(path)}: give a run folder, an .onnx file, or a model that ships ({', '.join(SHIPPED)})"
+        )
     return path
 
 

@@ -64,7 +64,7 @@ def intervals_lines(told: Mapping[str, Intervals]) -> list[str]:
 
 def figures_table(figures: Figures) -> list[str]:
     """The means as lines for a terminal: the model, then the baselines, a column for each metric."""
-    names = list(figures["restored"])
+    names = list(next(iter(figures.values())))
     head = ["", *map(metric_title, names)]
     body = [[row, *(f"{values[name]:.3f}" if name in values else "" for name in names)] for row, values in figures.items()]
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]

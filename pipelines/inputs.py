@@ -17,6 +17,7 @@ from dataset_tools.groups import SPLITS
 from dataset_tools.manifest import is_dataset, open_dataset, read_rows
 from dataset_tools.pairs import DIRECTIONS
 from pipelines.evaluate import split_pairs
+from pipelines.ledger import no_photos
 from pipelines.restore import Item, in_words
 
 INPUT_KINDS = ("photo", "crop", "pair")
@@ -58,7 +59,8 @@ def check_paths(inputs: Sequence[Path], output: Path) -> None:
 def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> tuple[list[Item], int, list[str]]:
     """Every photo of the INPUTs, by (input, path bytes), named as below OUTPUT; how many other files; links to folders.
 
-    Something counts as a photo if it is one by content, or claims by its suffix to be one.
+    Something counts as a photo if it is one by content, or claims by its suffix to be one, and is no mask or sheet of an earlier
+    job, whose OUTPUT an INPUT may be.
     """
     items: list[Item] = []
     seen, linked = 0, []
@@ -82,7 +84,10 @@ def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -
         elif path.is_dir():
             sources, links = walk([path])
             linked += [encode_name(os.fsencode(label / os.fsdecode(decode_name(link)))) for link in links]
+            own = no_photos(path)
             found = [(Path(source.path), Path(os.fsdecode(source.relative))) for source in sources]
+            seen += sum(file in own for file, _ in found)
+            found = [each for each in found if each[0] not in own]
         else:
             found = [(path, Path())]
         seen += len(found)

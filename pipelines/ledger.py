@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dataset_tools.archive import decode_name
 from dataset_tools.database import Database
 from dataset_tools.errors import OutputError
 from pipelines.outputs import STATE, Written
@@ -112,6 +115,20 @@ class Ledger(Database):
 def path_of(folder: Path) -> Path:
     """Where the ledger of an OUTPUT lies."""
     return folder / STATE / "restored.sqlite"
+
+
+def no_photos(folder: Path) -> set[Path]:
+    """The images that earlier jobs have put into `folder` beside photos: masks, and the sheet."""
+    path = path_of(folder)
+    if not path.exists():
+        return set()
+    found = {folder / "sheet.png"}
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as held:
+        for (text,) in held.execute("SELECT kept FROM photos"):
+            told = json.loads(text)
+            photo = os.fsdecode(decode_name(told["row"]["output"] or ""))
+            found |= {folder / each["name"] for each in told["written"] if each["name"] != photo}
+    return found
 
 
 def _kept(text: str, pending: int) -> Kept:

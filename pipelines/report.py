@@ -16,6 +16,7 @@ from pipelines.figures import comparison_sheet, counted, csv_text, figures_table
 from pipelines.mark import STATEMENT
 from pipelines.outputs import REPORT_FILES, STATE
 from pipelines.restore import Figures, Row, Shown, in_words
+from pipelines.whole_photo import HAD_COLOURS
 
 FORMAT, FORMAT_VERSION = "photomend restore report", 1
 LOCK = "restore.lock"  # in the folder STATE of an OUTPUT
@@ -83,6 +84,8 @@ class RestoreReport:
             told.append(f"{counted(self.others, 'photo')} of earlier jobs in OUTPUT; this report does not tell of them")
         if len(self.rows) == 1:
             told += self.rows[0].notes
+        elif repainted := sum(HAD_COLOURS in row.notes for row in self.rows):
+            told.append(f"{repainted} of them had colours, which the model's have replaced; report.csv says which")
         if self.failed:
             told.append("failures.csv says which failed, and why")
         if self.linked_folders:

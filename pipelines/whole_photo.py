@@ -21,6 +21,7 @@ from pipelines.samples import in_colour, with_changes
 from pipelines.whole_image import colorized, restored_in_tiles
 
 COLOURED = 25  # levels between the channels of a pixel, on average: more than a faded or toned print has
+HAD_COLOURS = "it had colours, which the model's have replaced"
 COARSE = 24  # of a JPEG's luminance, its first step of quantization: that of quality 33
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
@@ -78,7 +79,7 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequenc
         if paler >= 0.0005:  # else it would be told as 0.0 %
             notes.append(f"{paler:.1%} of the pixels were given paler colours than the model's, to keep their luminance")
         if float(np.ptp(photo.opaque[::8, ::8], axis=2).mean()) > COLOURED:
-            notes.append("it had colours, which the model's have replaced")
+            notes.append(HAD_COLOURS)
         whole = np.full(made.shape[:2], 255, np.uint8)
         return Outcome(with_changes(in_colour(photo), photo.opaque, made), whole, notes=tuple(notes))
     made = restored_in_tiles(photo.opaque, engine.run, engine.size)

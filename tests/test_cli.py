@@ -16,6 +16,7 @@ from dataset_tools import files, image_io
 from dataset_tools.degradations import REGISTRY
 from pipelines.cli import COMMANDS, photomend, run
 from pipelines.cli.terminal import Progress, clock
+from pipelines.engines import resolve_model
 from pix2pix.spec import PRESETS
 from tests.conftest import textured
 
@@ -248,6 +249,8 @@ def test_training_that_cannot_be_meant_gets_one_line(
          f"--from {tmp_path}: that folder holds no checkpoint of a run: train it first, or give a model file"),
         ([three, "--batch", "2", "--from", str(tmp_path / "model.onnx")], 1,
          f"{tmp_path}/model.onnx is not an ONNX file: give an .onnx that photomend wrote"),
+        ([three, "--batch", "2", "--preset", "tiny", "--from", "mosaic"], 2,
+         f"--from {resolve_model('mosaic')}: its generator is another one ("),
     ):  # fmt: skip
         assert run(["train", options[0], out, *options[1:]]) == code, options
         said = capsys.readouterr()

@@ -14,7 +14,7 @@ from pipelines.demo import MARK, run_demo
 
 
 @pytest.mark.slow
-def test_the_quick_demo_beats_doing_nothing(tmp_path: Path) -> None:
+def test_the_quick_demo_restores_builds_tunes_and_beats_doing_nothing(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-c",
@@ -29,11 +29,21 @@ def test_the_quick_demo_beats_doing_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["counts"]["faces"] == {"all": 24, "kept": 24, "rejected": 0}
-    assert set(result["seconds"]) == {"build", "train", "restore"}
-    restored, untouched = result["figures"]["restored"], result["figures"]["input"]
-    assert restored["psnr"] > untouched["psnr"]
-    assert restored["ssim"] > untouched["ssim"]
-    assert image_io.read(tmp_path / "demo" / "sheet.png").rgb8.shape[2] == 3
+    assert set(result["seconds"]) == {"restore", "build", "train"}
+    faces, colours = result["restored"]["mosaic"], result["restored"]["colorize"]
+    assert faces["restored"]["psnr"] > faces["input"]["psnr"] + 2
+    assert faces["restored"]["ssim"] > faces["input"]["ssim"] + 0.1
+    assert colours["restored"]["delta_e"] < 0.9 * colours["input"]["delta_e"]
+    figures = result["figures"]
+    assert list(figures) == ["fine-tuned", "shipped", "bicubic", "input"]
+    for name in ("fine-tuned", "shipped"):
+        assert figures[name]["psnr"] > figures["bicubic"]["psnr"] + 1
+        assert figures[name]["ssim"] > figures["bicubic"]["ssim"] + 0.04
+    for folder in ("mosaic", "colorize"):
+        report = json.loads((tmp_path / "demo" / "restored" / folder / "report.json").read_text())
+        assert report["counts"]["restored"] == 24, folder
+    for name in ("sheet.png", "fine-tuned.png"):
+        assert image_io.read(tmp_path / "demo" / name).rgb8.shape[1] > 1000
     assert json.loads((tmp_path / "demo" / MARK).read_text())["finished"] is True
     assert verify_dataset(tmp_path / "demo" / "dataset") == []
     summary = json.loads((tmp_path / "demo" / "run" / "summary.json").read_text())

@@ -305,6 +305,23 @@ def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path
     assert report.lines()[0] == "6 files: 3 restored, 2 with nothing to restore, 1 failed, 0 no images"
 
 
+def test_the_output_of_one_model_is_the_input_of_another(demosaic: Path, tmp_path: Path) -> None:
+    """Masks and the sheet of the first are no photos; a photo that is called like a mask is one."""
+    rgb = photo(0, 512)
+    (tmp_path / "in" / "x").mkdir(parents=True)
+    for name in ("a.png", "x/b.mask.png"):
+        Image.fromarray(laid(rgb, box(rgb, 150, 160, 350, 340), Grid(16, 3, 9))).save(tmp_path / "in" / name)
+    first = restore_photos(demosaic, [tmp_path / "in"], tmp_path / "out", mask=True)
+    assert first.counts["restored"] == 2
+    assert outputs(tmp_path / "out") == {"a.png", "a.png.mask.png", "x/b.mask.png", "x/b.mask.png.mask.png"}
+    colours = write_model(tmp_path / "colours.onnx", 64, "Neg", any_size=True, task="colorize")
+    second = restore_photos(colours, [tmp_path / "out"], tmp_path / "both")
+    assert [row.source for row in second.rows] == ["a.png", "x/b.mask.png"]
+    assert second.counts == {"files": 10, "not_images": 8, "restored": 2, "nothing_to_restore": 0, "failed": 0}
+    assert second.lines()[1] == "2 of them had colours, which the model's have replaced; report.csv says which"
+    assert outputs(tmp_path / "both") == {"a.png", "x/b.mask.png"}
+
+
 def test_a_file_in_which_nothing_is_restored_says_what_it_is_called(demosaic: Path, tmp_path: Path) -> None:
     Image.fromarray(photo(1, 300)).save(tmp_path / "clean.png")
     report = restore_photos(demosaic, [tmp_path / "clean.png"], tmp_path / "out.jpg")

@@ -120,11 +120,41 @@ def test_mosaics_are_restored_as_python_does_it(page: Browser, models: dict[str,
     assert off(jpeg, by_python(models["cells"], photos[1])) < 60  # what a JPEG costs at the edges of cells
 
 
+def test_the_shipped_models_restore_the_same(shared: Browser, tmp_path: Path) -> None:
+    """Face crops of three samples, their gray copies, and a whole photo with its region's edge: at most 2 levels off."""
+    crops = {}
+    for number in (0, 9, 16):
+        crop = cv2.resize(image_io.read(SAMPLES[number]).rgb8[60:572, 128:640], (256, 256), interpolation=cv2.INTER_AREA)
+        grid = Grid(8 + number // 2, 3, 1)
+        gray = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        crops[f"mosaic-{number}"] = paint(cell_means(np.asarray(crop), grid), grid, (256, 256))
+        crops[f"colorize-{number}"] = np.asarray(gray)
+    photos = {name: write(tmp_path / f"{name}.png", rgb) for name, rgb in crops.items()}
+    whole = write(tmp_path / "whole.png", mosaicked(4, (150, 220, 520, 560), Grid(16, 3, 5)))
+    with served(site_of(["mosaic", "colorize"])) as address:
+        shared.open(address)
+        for model in ("mosaic", "colorize"):
+            choose(shared, model)
+            given = [path for name, path in photos.items() if name.startswith(model)] + ([whole] if model == "mosaic" else [])
+            for path in given:
+                shared.add(path)
+                shared.run("await page.locator('#photos li button:first-child').last().click()")
+                saved = shared.save("#save-png", tmp_path)
+                shipped = resources.path(f"models/{model}.onnx")
+                assert off(saved, by_python(shipped, path)) <= 2, path.name
+                assert np.abs(image_io.read(saved).rgb8.astype(int) - image_io.read(path).rgb8).mean() > 2, "nothing was restored"
+
+
 def test_half_of_what_was_restored(page: Browser, models: dict[str, Path], tmp_path: Path) -> None:
     photo = write(tmp_path / "a.png", mosaicked(0, (150, 220, 520, 560), Grid(12, 3, 5)))
     page.add(photo)
     page.run("await page.fill('#strength', '50');" + DONE)
+    page.run("await page.evaluate(() => { const slider = document.querySelector('#strength'); slider.value = '20';"
+             "slider.dispatchEvent(new Event('change')); })")  # fmt: skip
+    assert page.run("return page.isDisabled('#save-png')"), "what is there is not what the slider says"
+    page.run("await page.fill('#strength', '50');" + DONE)
     assert page.text("#strength-shown") == "50 %"
+    assert page.run("return page.isEnabled('#save-png')")
     assert off(page.save("#save-png", tmp_path), by_python(models["cells"], photo, 0.5)) <= 1
 
 
@@ -574,8 +604,9 @@ def test_the_exported_page_works_offline(shared: Browser, models: dict[str, Path
         "await (await caches.open('photomend')).put('models/old.onnx', new Response('of an earlier site')); });"
         "await page.waitForTimeout(2000); await page.reload();" + READY
     )
-    kept = shared.run("return await page.evaluate(async () => {"
-                      "const cache = await caches.open('photomend'); return (await cache.keys()).map(({url}) => url); })")  # fmt: skip
+    kept = shared.run(
+        "return await page.evaluate(async () => (await (await caches.open('photomend')).keys()).map(({url}) => url))"
+    )
     assert sorted(url.rpartition("/")[2] for url in kept if url.endswith(".onnx")) == ["cells.onnx", "faces.onnx"]
     assert "threads." in shared.text("#device")  # the page says itself what the server does not
     server.shutdown()

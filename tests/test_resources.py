@@ -12,6 +12,7 @@ import pytest
 
 from dataset_tools import resources
 from dataset_tools.errors import PhotomendError
+from pipelines.site import BUILT
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,8 +21,13 @@ def test_what_ships_is_listed_with_its_hash() -> None:
     listed = dict(
         re.findall(r"^\| ([^|]+?) \| `([0-9a-f]{64})` \|$", (ROOT / "data" / "README.md").read_text("utf-8"), re.MULTILINE)
     )
-    shipped = [path for folder in ("samples", "models") for path in (ROOT / "data" / folder).iterdir() if path.suffix != ".txt"]
-    assert len(shipped) >= 26
+    shipped = [
+        path
+        for folder in ("samples", "models")
+        for path in (ROOT / "data" / folder).iterdir()
+        if path.suffix not in (".txt", ".md")
+    ]
+    assert len(shipped) >= 29
     assert listed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shipped}
 
 
@@ -56,6 +62,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finds_models(python: str, environment: dict[str, str], cwd: Path) -> str:
     code = ("import dataset_tools; from dataset_tools import resources; from dataset_tools.faces import MediaPipeDetector; "
             "assert len(list(resources.path('samples').glob('*.jpg'))) == 24; MediaPipeDetector().close(); "
+            "from pipelines import engines; assert engines.shipped() == ['mosaic', 'colorize']; "
+            "assert [engines.open_engine(name).card['task'] for name in engines.shipped()] == ['mosaic', 'colorize']; "
             "print(resources.path('models'), dataset_tools.__file__)")  # fmt: skip
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PHOTOMEND_DATA")}
     done = subprocess.run(
@@ -75,6 +83,9 @@ def test_a_wheel_in_its_own_environment_finds_what_ships(wheel: Path, tmp_path: 
     told = finds_models(python, {}, tmp_path)
     assert told.split() == [f"{tmp_path}/venv/share/photomend/models", f"{site}/dataset_tools/__init__.py"]
     assert subprocess.run([tmp_path / "venv" / "bin" / "photomend", "--help"], check=True, capture_output=True).stdout
+    if BUILT.exists():  # the page, which needs no Node where it is installed
+        there = {path.relative_to(site / "pipelines" / "page" / "built") for path in site.glob("pipelines/page/built/**/*")}
+        assert there == {path.relative_to(BUILT) for path in BUILT.rglob("*")}
 
 
 @pytest.mark.slow

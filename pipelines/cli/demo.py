@@ -18,10 +18,10 @@ from pipelines.cli.terminal import PATH, emit_json
     metavar="FOLDER",
     help="Where everything is put.",
 )
-@click.option("--quick", is_flag=True, help="Smaller images and less training: about a minute.")
+@click.option("--quick", is_flag=True, help="With less training: about a minute.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout: counts, seconds by stage, figures.")
 def command(out: Path, quick: bool, as_json: bool) -> int:
-    """Build a dataset from 24 sample portraits, train a small model on it, restore people it has never seen."""
+    """Restore 24 sample portraits with the models that ship, then fine-tune one on most of them and restore the others."""
     from pipelines.cli.train import Teller
     from pipelines.demo import run_demo
 

@@ -56,6 +56,8 @@ def command(
 ) -> int:  # fmt: skip
     """Restore the pairs of a split of DATASET with MODEL and print PSNR, SSIM and L1 beside the trivial baselines.
 
+    MODEL is mosaic or colorize, which ship, a run folder, or an .onnx file of photomend.
+
     input is the degraded image as it is; bicubic, for a mosaic, is the bicubic enlargement of its cell means. A model that
     does not beat them is worth less than doing nothing.
     """

@@ -13,7 +13,7 @@ WEB = "web"
 
 
 @click.command("export", short_help="Write a model as a file, or as a web page, to give away.")
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL...", nargs=-1)
 @click.argument("output", type=PATH)
 @click.option(
     "--format",
@@ -31,10 +31,10 @@ WEB = "web"
 )
 @click.option("--license", metavar="NAME", default=None, help="Of the weights, for the model's card, such as cc0-1.0.")
 def command(models: tuple[str, ...], output: Path, format: str, float16: bool, license: str | None) -> None:
-    """Write MODEL, a run folder or a model file, as OUTPUT, which must not exist yet.
+    """Write MODEL (a run folder, a model file, or mosaic or colorize, which ship) as OUTPUT, which must not exist yet.
 
     The photos that ship, degraded as the model learned, go through both, pixels in and pixels out: a value that is off by more
-    than one grey level, and nothing is written. The model's card (its task, size, figures and licence) goes with it.
+    than one grey level, and nothing is written. The model's card (its task, size, figures and licence) goes inside.
 
     \b
     photomend export runs/mend mine.onnx --float16 --license cc-by-4.0
@@ -42,6 +42,8 @@ def command(models: tuple[str, ...], output: Path, format: str, float16: bool, l
     photomend export runs/mend mine --format savedmodel
     photomend export runs/mend runs/gray site --format web --float16
     """
+    if not models:
+        raise click.UsageError("one path was given; give the model, and what is to become of it")
     from pipelines.export import export_model, export_site
 
     if format == WEB:

@@ -71,10 +71,10 @@ def command(
 ) -> int:  # fmt: skip
     """Restore the files and folders INPUT... with MODEL into the folder OUTPUT.
 
-    MODEL is a run folder, a model.onnx, or the name of a model that ships. Folders are mirrored below OUTPUT; names, sizes
-    and formats are kept, and no input is ever written to. The same command goes on where it was stopped, and does again only
-    what has changed. OUTPUT also gets report.html, report.json, report.csv, sheet.png, and
-    failures.csv where a file could not be restored (exit code 3).
+    MODEL is mosaic or colorize, which ship, a run folder, or an .onnx file of photomend. Folders are mirrored below OUTPUT;
+    names, sizes and formats are kept, and no input is ever written to. The same command goes on where it was stopped, and does
+    again only what has changed. OUTPUT also gets report.html, report.json, report.csv, sheet.png, and failures.csv where a file
+    could not be restored (exit code 3).
 
     What comes back is a plausible invention of the model, not a record of what was there. Every file says so in its metadata.
     """

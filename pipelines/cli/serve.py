@@ -9,7 +9,7 @@ import click
 
 
 @click.command("serve", short_help="Restore photos in the browser, on a page of this machine.")
-@click.option("--model", "models", multiple=True, metavar="MODEL", help="To choose from; by default the models that ship.")
+@click.option("--model", "models", multiple=True, metavar="MODEL", help="To choose from; by default mosaic, colorize.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="By default any that is free.")
 @click.option("--open/--no-open", "opens", default=True, help="Open the page in the browser; it is opened by default.")
 def command(models: tuple[str, ...], port: int, opens: bool) -> None:

@@ -37,10 +37,10 @@ METRICS = ("auto", "psnr", "ssim", "l1", "delta_e")
 @click.option(
     "--from",
     "source",
-    type=PATH,
     default=None,
     metavar="MODEL|RUN",
-    help="Start from these weights: of a model file the generator, of a run folder both networks.",
+    help="Start from these weights: of a model file, or of mosaic or colorize, which ship, the generator; of a run folder "
+    "both networks.",
 )
 @click.option(
     "--warmup-d",
@@ -135,7 +135,7 @@ METRICS = ("auto", "psnr", "ssim", "l1", "delta_e")
     help="Several GPUs of this machine, or several machines named in TF_CONFIG (docs/scale.md).",
 )
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON on stdout.")
-def command(dataset: Path, run: Path, as_json: bool, **options: Any) -> int:
+def command(dataset: Path, run: Path, source: str | None, as_json: bool, **options: Any) -> int:
     """Train on the train split of DATASET and keep everything in the folder RUN.
 
     RUN holds checkpoints, the log, sample grids on fixed validation images, a timeline of how the same faces emerged, what
@@ -146,7 +146,7 @@ def command(dataset: Path, run: Path, as_json: bool, **options: Any) -> int:
     from pix2pix.train import train_model
 
     teller = Teller()
-    report = train_model(dataset, run, tell=teller, **options)
+    report = train_model(dataset, run, source=_source(source), tell=teller, **options)
     teller.end()
     if report.ended == "patience":
         best = report.best["step"] if report.best else 0
@@ -162,6 +162,17 @@ def command(dataset: Path, run: Path, as_json: bool, **options: Any) -> int:
         emit_json({"run": str(run), "steps": report.steps, "seconds": round(report.seconds, 3), "figures": report.figures,
                    "best": report.best, "ended": report.ended})  # fmt: skip
     return 0
+
+
+def _source(given: str | None) -> Path | None:
+    """What --from means."""
+    if given is None:
+        return None
+    if not given:
+        raise click.UsageError("--from: an empty path was given")
+    from pipelines.engines import SHIPPED, resolve_model
+
+    return resolve_model(given) if given in SHIPPED else Path(given)
 
 
 def verdict(figures: dict[str, dict[str, float]], metric: str) -> list[str]:

@@ -213,7 +213,7 @@ async function save(item: Item, format: Format): Promise<void> {
 }
 
 async function saveAll(): Promise<void> {
-  const files = [], inside = new Set<string>(), some = photos.items.filter(({ result }) => result);
+  const files = [], inside = new Set<string>(), some = photos.items.filter(({ state }) => state === "restored");
   for (const item of some) files.push({ name: nameFor(item.name, "PNG", inside), blob: await fileOf(item, "PNG") });
   download(await zipped(files), "photomend.zip");
   say(`${files.length} photos were saved as photomend.zip.`);
@@ -247,7 +247,7 @@ function changed(): void {
   if (!isLoaded) byId("viewer").hidden = true;
   byId("result").hidden = !item?.result;
   byId("again").hidden = !isLoaded || (item?.state !== "cancelled" && item?.state !== "failed");
-  byId("save-all").hidden = items.filter(({ result }) => result).length < 2;
+  byId("save-all").hidden = items.filter(({ state }) => state === "restored").length < 2;
   byId("places").hidden = !isLoaded || !card || !hasPlaces(card) || item?.before.length !== 1;
   byId("try").hidden = !isLoaded || card?.task !== "mosaic";
   if (byId("try").hidden) useTool("look");
@@ -258,7 +258,9 @@ function changed(): void {
   byId("frame-row").hidden = count < 2;
   byId<HTMLInputElement>("frame").max = String(count);
   byId("frame-shown").textContent = `${frameNumber() + 1} of ${count}`;
-  byId<HTMLButtonElement>("save-jpeg").disabled = count > 1; // no JPEG moves
+  const isOld = item?.state !== "restored"; // what was asked for since is not yet in it
+  byId<HTMLButtonElement>("save-png").disabled = isOld;
+  byId<HTMLButtonElement>("save-jpeg").disabled = isOld || count > 1; // no JPEG moves
   byId("notes").replaceChildren(...(item?.notes ?? []).map((note) => made("li", note)));
   byId("places-told").textContent = `Show the boxes (${item ? placesOf(item).length : 0})`;
   if (item && item.state !== "waiting") tell(item);
