@@ -27,6 +27,7 @@ LEAST = 6  # pixels a side of a cell there, where it has as many in the photo
 OFF = 0.6  # pixels by which the lines of a grid may lie off those that were found
 CRACK = 2  # pixels there, half as wide as a crack that is closed
 LARGER = 1.2  # times as large as a region: then that was a piece
+SPREAD = 3  # times as large as a region, what shows at half the size: then the region was a piece, or nothing
 AROUND = 2  # times the longer side of where a mosaic shows: so far from there it is looked for
 SAME = 0.5  # of the smaller of two regions: with more in common they are one, seen twice
 
@@ -37,15 +38,32 @@ def find_mosaics(rgb: Rgb) -> list[Region]:
     The latter have `lines`; their grid is the nearest one of whole pixels.
     """
     whole, resized = find_regions(rgb), list[Region]()
-    for region in whole:
+    seeds = whole + [each for each in _halved(rgb) if not any(_is_same(each, other, SPREAD) for other in whole)]
+    for region in seeds:
         if any(_is_same(region, each) for each in resized):
             continue
-        for box in _looked_at(region, whole, rgb.shape):
-            if found := _better(rgb, region, box):
-                found = _better(rgb, found[0], found[0].box) or found  # the more cells, the closer their lines are known
-                resized += [each for each in found if not any(_is_same(each, other) for other in resized)]
-                break
+        found = next(filter(None, (_better(rgb, region, box) for box in _looked_at(region, seeds, rgb.shape))), [])
+        if found:
+            found = _better(rgb, found[0], found[0].box) or found  # the more cells, the closer their lines are known
+        elif region.lines:
+            found = _along(rgb, region.lines, region.box)
+        resized += [each for each in found if not any(_is_same(each, other) for other in resized)]
     return [each for each in whole if not any(_is_same(each, other) for other in resized)] + resized
+
+
+def _halved(rgb: Rgb) -> list[Region]:
+    """What shows at half the size: enlarging may have spread the edges of the cells so far that the photo itself shows none."""
+    high, wide = rgb.shape[0] // 2, rgb.shape[1] // 2
+    if not min(high, wide):
+        return []
+    half = np.asarray(cv2.resize(rgb[: 2 * high, : 2 * wide], (wide, high), interpolation=cv2.INTER_AREA))
+    found = []
+    for each in find_regions(half):
+        grid = Grid(2 * each.grid.block, 2 * each.grid.phase_y, 2 * each.grid.phase_x)
+        top, left, bottom, right = (2 * side for side in each.box)
+        lines = Lines(float(grid.block), float(grid.phase_y), float(grid.phase_x))
+        found.append(Region(grid, (top, left, bottom, right), each.mask.repeat(2, 0).repeat(2, 1), lines))
+    return found
 
 
 def _looked_at(region: Region, all_of_them: list[Region], shape: tuple[int, ...]) -> list[Box]:
@@ -168,8 +186,8 @@ def _in_photo(
     return Region(region.grid, (top, left, bottom, right), mask)
 
 
-def _is_same(region: Region, other: Region) -> bool:
-    """Whether most of one lies in the other."""
+def _is_same(region: Region, other: Region, larger: float = math.inf) -> bool:
+    """Whether most of one lies in the other, and `region` is less than `larger` times as large."""
     box = [f(a, b) for f, a, b in zip((max, max, min, min), region.box, other.box, strict=True)]
     top, left, bottom, right = box
     if top >= bottom or left >= right:
@@ -179,4 +197,5 @@ def _is_same(region: Region, other: Region) -> bool:
         return each.mask[top - each.box[0] : bottom - each.box[0], left - each.box[1] : right - each.box[1]]
 
     common = int((part(region) & part(other)).sum())
-    return common > SAME * min(int(region.mask.sum()), int(other.mask.sum()))
+    areas = int(region.mask.sum()), int(other.mask.sum())
+    return common > SAME * min(areas) and areas[0] < larger * areas[1]

@@ -49,6 +49,19 @@ def test_the_lines_are_found_and_nearly_all_of_the_mosaic(side: int, to: int, bl
     assert overlap(together(regions, shown.shape), where) > 0.75
 
 
+@pytest.mark.parametrize("number", [3, *(pytest.param(each, marks=pytest.mark.slow) for each in (2, 5, 11, 17))])
+def test_edges_that_enlarging_spread_are_found_at_half_the_size(number: int) -> None:
+    """Cells of 10 pixels, enlarged 1.6 times, bilinear, as a JPEG: the photo itself shows no grid, or a piece of a wrong one."""
+    rgb, side = photo(number, 768), round(1.6 * 768)
+    truth = box(rgb, 150, 230, 500, 540)
+    shown = cv2.resize(laid(rgb, truth, Grid(10, 0, 0)), (side, side), interpolation=cv2.INTER_LINEAR)
+    where = cv2.resize(truth.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST) > 0
+    (region,) = find_mosaics(jpeg(np.asarray(shown), 85))
+    lines = region.lines or (float(region.grid.block),)
+    assert lines[0] == pytest.approx(10 * side / 768, rel=0.01)
+    assert overlap(region, where) > 0.75
+
+
 def test_the_model_sees_the_cells_as_they_were_before() -> None:
     side, to, grid, seen = 768, 1000, Grid(16, 3, 5), list[np.ndarray]()
     before = laid(photo(0), np.ones((side, side), bool), grid)

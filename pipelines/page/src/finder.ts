@@ -17,24 +17,48 @@ const LEAST = 6; // pixels a side of a cell there, where it has as many in the p
 const OFF = 0.6; // pixels by which the lines of a grid may lie off those that were found
 const CRACK = 2; // pixels there, half as wide as a crack that is closed
 const LARGER = 1.2; // times as large as a region: then that was a piece
+const SPREAD = 3; // times as large as a region, what shows at half the size: then the region was a piece, or nothing
 const AROUND = 2; // times the longer side of where a mosaic shows: so far from there it is looked for
 const SAME = 0.5; // of the smaller of two regions: with more in common they are one, seen twice
 
 /** As `findRegions`, and mosaics with cells of any side from 4 to 64 pixels: these have `lines`, and the grid nearest to them. */
 export function findMosaics(rgb: Rgb): Region[] {
   const whole = findRegions(rgb), found: Region[] = [];
-  for (const region of whole) {
+  const seeds = [...whole, ...halved(rgb).filter((each) => !whole.some((other) => isSame(each, other, SPREAD)))];
+  for (const region of seeds) {
     if (found.some((each) => isSame(region, each))) continue;
-    for (const box of lookedAt(region, whole, rgb)) {
-      let there = better(rgb, region, box);
-      if (!there.length) continue;
-      const again = better(rgb, there[0], there[0].box), others = [...found]; // the more cells, the closer their lines are known
-      if (again.length) there = again;
-      found.push(...there.filter((each) => !others.some((other) => isSame(each, other))));
-      break;
+    let there: Region[] = [];
+    for (const box of lookedAt(region, seeds, rgb)) {
+      there = better(rgb, region, box);
+      if (there.length) break;
     }
+    if (there.length) {
+      const again = better(rgb, there[0], there[0].box); // the more cells, the closer their lines are known
+      if (again.length) there = again;
+    } else if (region.lines) there = along(rgb, region.lines, region.box);
+    const others = [...found];
+    found.push(...there.filter((each) => !others.some((other) => isSame(each, other))));
   }
   return [...whole.filter((each) => !found.some((other) => isSame(each, other))), ...found];
+}
+
+/** What shows at half the size: enlarging may have spread the edges of the cells so far that the photo itself shows none. */
+function halved(rgb: Rgb): Region[] {
+  const width = rgb.width >> 1, height = rgb.height >> 1;
+  if (!width || !height) return [];
+  const even = cut(rgb, { top: 0, left: 0, bottom: 2 * height, right: 2 * width });
+  return findRegions(resized(even, width, height, "area")).map(({ grid: { block, phaseY, phaseX }, box, mask }) => {
+    const large = emptyMask(2 * mask.width, 2 * mask.height);
+    for (let y = 0; y < large.height; y++) {
+      for (let x = 0; x < large.width; x++) large.data[y * large.width + x] = mask.data[(y >> 1) * mask.width + (x >> 1)];
+    }
+    return {
+      grid: { block: 2 * block, phaseY: 2 * phaseY, phaseX: 2 * phaseX },
+      box: { top: 2 * box.top, left: 2 * box.left, bottom: 2 * box.bottom, right: 2 * box.right },
+      mask: large,
+      lines: { block: 2 * block, firstY: 2 * phaseY, firstX: 2 * phaseX },
+    };
+  });
 }
 
 /** Where the lines of the mosaic that a region may be a piece of, or may reach beyond, could show. */
@@ -174,15 +198,16 @@ function inPhoto(region: Placed, step: number, x: number, y: number, rgb: Rgb): 
   return some ? { box, mask } : null;
 }
 
-/** Whether most of one lies in the other. */
-function isSame(one: Region, other: Region): boolean {
+/** Whether most of one lies in the other, and `one` is less than `larger` times as large. */
+function isSame(one: Region, other: Region, larger = Infinity): boolean {
   const top = Math.max(one.box.top, other.box.top), bottom = Math.min(one.box.bottom, other.box.bottom);
   const left = Math.max(one.box.left, other.box.left), right = Math.min(one.box.right, other.box.right);
   let common = 0;
   for (let y = top; y < bottom; y++) {
     for (let x = left; x < right; x++) if (isIn(one, y, x) && isIn(other, y, x)) common++;
   }
-  return common > SAME * Math.min(areaOf(one.mask), areaOf(other.mask));
+  const areas = [areaOf(one.mask), areaOf(other.mask)];
+  return common > SAME * Math.min(...areas) && areas[0] < larger * areas[1];
 }
 
 function isIn({ box, mask }: Region, y: number, x: number): boolean {
