@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.tables import table
-from dataset_tools import files, image_io, sheets
+from dataset_tools import image_io, sheets
 from dataset_tools.metrics import srgb_to_lab
 from dataset_tools.pairs import split
 from pipelines.engines import OnnxEngine
@@ -185,7 +185,7 @@ def drawn(work: Path, folder: Path) -> None:
     def put(name: str, rows: Sequence[Sequence[Rgb]], titles: Sequence[str], side: int, words: Sequence[str] = ()) -> None:
         captions = [[word] for word in words] or None
         sheet = sheets.grid(rows, titles=titles, captions=captions, footer=STATEMENT, cell=side)
-        files.replace_bytes(folder / f"models-{name}.jpg", image_io.encode_jpeg(sheet, 88))
+        image_io.write(folder / f"models-{name}.jpg", sheet, "JPEG")
 
     faces = every("mosaics-8")
     by_block = [rows(f"mosaics-{block}", mosaic, faces) for block in BLOCKS]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from dataset_tools import degradations, files, image_io, resources, sheets
 from dataset_tools.build import build_dataset
 from dataset_tools.errors import OutputError
 from dataset_tools.face_search import FaceSearch
-from dataset_tools.metrics import METRICS
+from dataset_tools.metrics import measure
 from dataset_tools.recipe import Recipe
 from pipelines.engines import resolve_model
 from pipelines.figures import evenly, figures_table, means
@@ -60,7 +59,7 @@ def run_demo(
     """Restores, builds, fine-tunes and restores under `out`; returns counts, seconds by stage, figures (also in out/demo.json).
 
     Args:
-        quick: with a tenth of the training.
+        quick: with a quarter of the training.
         say: told what happens at each step, in words.
         tell: told of training as `train_model` tells it.
 
@@ -98,8 +97,8 @@ def run_demo(
 
     say(f"4. Restoring the {splits['test']} people that it has never seen, with both.")
     reports = {
-        name: restore_photos(model, [out / "dataset"], out / "held-out" / name.replace(" ", "-"), workers=0)
-        for name, model in (("shipped", "mosaic"), ("fine-tuned", trained.model or out / "run"))
+        name: restore_photos(model, [out / "dataset"], out / "held-out" / name, workers=0)
+        for name, model in (("shipped", "mosaic"), ("fine-tuned", out / "run"))
     }
     figures = _side_by_side(reports, out / "fine-tuned.png")
     for line in figures_table(figures):
@@ -131,7 +130,7 @@ def _degraded(samples: dict[str, Rgb], folder: Path) -> dict[str, tuple[slice, s
             drawn = degradations.draw([mosaic], np.random.default_rng(0), behind[square].shape[:2])
             behind[square] = degradations.apply(behind[square], drawn)
             for kind, made in (("mosaic", behind), ("colorize", degradations.apply(rgb, [gray]))):
-                files.replace_bytes(folder / kind / name, image_io.encode_jpeg(made))
+                image_io.write(folder / kind / name, made, "JPEG")
     return squares
 
 
@@ -143,8 +142,7 @@ def _judged_photos(out: Path, samples: dict[str, Rgb], squares: dict[str, tuple[
         for name, original in samples.items():
             where = squares[name] if kind == "mosaic" else slice(None)
             rows.append({
-                title: {metric: METRICS[metric].function(image_io.read(folder / kind / name).rgb8[where], original[where])
-                        for metric in metrics}
+                title: measure(image_io.read(folder / kind / name).rgb8[where], original[where], metrics)
                 for title, folder in (("restored", out / "restored"), ("input", out / "photos"))
             })  # fmt: skip
         told[kind] = means(rows)
@@ -167,11 +165,9 @@ def _sheet_of_photos(out: Path, samples: dict[str, Rgb]) -> None:
     }  # fmt: skip
     names = [name for place, name in enumerate(samples) if place in evenly(len(samples), SHOWN)]
     rows = [[*(image_io.read(folder / name).rgb8 for folder in columns.values()), samples[name]] for name in names]
-    small = [[cv2.resize(rgb, (256, 256), interpolation=cv2.INTER_AREA) for rgb in row] for row in rows]
     header = "photos that ship, restored by the models that ship"
-    files.replace_bytes(
-        out / "sheet.png", image_io.encode_png(sheets.grid(small, titles=[*columns, "original"], header=header, footer=STATEMENT))
-    )
+    drawn = sheets.grid(rows, titles=[*columns, "original"], header=header, footer=STATEMENT)
+    image_io.write(out / "sheet.png", drawn, "PNG")
 
 
 def _side_by_side(reports: dict[str, RestoreReport], sheet: Path) -> Figures:
@@ -189,8 +185,8 @@ def _side_by_side(reports: dict[str, RestoreReport], sheet: Path) -> Figures:
         captions.append([f"{told[name]['psnr']:.2f} dB · {told[name]['ssim']:.3f}" if name in told else "" for name in columns])
     header = f"{len(first.rows)} people that the fine-tuned model has never seen"
     drawn = sheets.grid(rows, titles=columns, captions=captions, header=header, footer=STATEMENT)
-    files.replace_bytes(sheet, image_io.encode_png(drawn))
-    return {**{name: figures[name] for name in reversed(figures)}, **others}
+    image_io.write(sheet, drawn, "PNG")
+    return dict(reversed(figures.items())) | others
 
 
 @contextmanager
