@@ -76,7 +76,7 @@ def run_demo(
     squares = _degraded(samples, out / "photos")
     with _timed(seconds, "restore"):
         for name in ("mosaic", "colorize"):
-            restore_photos(name, [out / "photos" / name], out / "restored" / name, workers=0)
+            restore_photos(name, [out / "photos" / name], out / "restored" / name)
     _sheet_of_photos(out, samples)
     restored = _judged_photos(out, samples, squares)
     for line in _in_words(restored):
