@@ -1,8 +1,9 @@
 """What the parts of `mend` bring: the preset and changes of it, each trained for the same time on the same photos, in turn.
 
     python -m bench.ablation DATASET [--seconds 300] [--work FOLDER]
+    python -m bench.ablation DATASET --start-from RUN [...]
 
-Each variant is a run folder below --work, so a bench that was stopped goes on. Nothing else should run beside it.
+With --start-from all go on from a run of `mend`, which shows what a larger adversarial weight makes of a model that is good already. Each variant is a run folder below --work, so a bench that was stopped goes on. Nothing else should run beside it.
 """
 
 from __future__ import annotations
@@ -62,6 +63,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "discriminator": replace(PRESETS["paper"].discriminator, filters=(32, 64, 128))},
 }  # fmt: skip
 
+SHARPER: dict[str, dict[str, Any]] = {
+    "`mend`, longer": {},
+    "adversarial weight 0.5": {"adversarial_weight": 0.5},
+    "adversarial weight 2": {"adversarial_weight": 2.0},
+}
+
 
 def spec_of(name: str, change: dict[str, Any]) -> Spec:
     whole = {field.name: getattr(MEND.for_task("mosaic"), field.name) for field in fields(MEND)}
@@ -101,15 +108,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ablation")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--start-from", type=Path, metavar="RUN")
     parser.add_argument("--work", type=Path, default=Path("build/bench/ablation"))
     given = parser.parse_args()
     print(machine())
     rows: list[list[str]] = []
-    for place, (name, change) in enumerate(VARIANTS.items()):
+    for place, (name, change) in enumerate((SHARPER if given.start_from else VARIANTS).items()):
         run, spec = given.work / str(place), spec_of(name, change)
         PRESETS[spec.name] = spec
         if not (run / "summary.json").exists():
-            train_model(given.dataset, run, preset=spec.name, steps=MOST_STEPS, precision="mixed_bfloat16",
+            train_model(given.dataset, run, preset=spec.name, source=given.start_from, steps=MOST_STEPS, precision="mixed_bfloat16",
                         max_seconds=given.seconds, val_every=MOST_STEPS, val_images=64, checkpoint_every=MOST_STEPS)  # fmt: skip
         last = [row for row in RunFolder(run).rows() if row["kind"] == "validation"][-1]
         figures = last["figures"]

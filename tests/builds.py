@@ -18,9 +18,12 @@ from dataset_tools.manifest import STATE
 PATIENCE = 600  # seconds after which a build counts as hanging
 
 
+SOAK = os.environ.get("PHOTOMEND_SOAK") == "1"  # as `python -m bench.soak` sets it
+
+
 def counts(small: int, full: int) -> int:
-    """`full` in a soak (PHOTOMEND_SOAK=1, as `python -m bench.soak` sets it), else `small`."""
-    return full if os.environ.get("PHOTOMEND_SOAK") == "1" else small
+    """`full` in a soak, else `small`."""
+    return full if SOAK else small
 
 
 def command(*words: object) -> list[str]:

@@ -11,10 +11,18 @@ import numpy as np
 import pytest
 
 from dataset_tools import image_io, resources
+from tests.builds import SOAK
 
 with contextlib.suppress(ValueError):  # a shell starts what runs in its background deaf to Ctrl-C, and so its children
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked as soak is no part of `make test`."""
+    if not SOAK:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
 
 
 def textured(seed: int, height: int = 96, width: int = 96) -> np.ndarray:

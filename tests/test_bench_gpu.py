@@ -112,8 +112,9 @@ def number(cell: str) -> float:
     return float(found[0])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("jax", marks=pytest.mark.soak), pytest.param("tensorflow", marks=pytest.mark.slow)]
+)
 def test_small(backend: str) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "bench.gpu", "--small"], capture_output=True, text=True, cwd=ROOT,

@@ -73,6 +73,7 @@ def test_the_article_loads_the_left_half_as_a(loop: ArticleLoop) -> None:
     assert shown <= {round(float((textured(seed, 256, 256) / 127.5 - 1).mean()), 4) for seed in range(2)}
 
 
+@pytest.mark.soak
 def test_the_article_trains_both_networks_each_in_its_own_turn(loop: ArticleLoop) -> None:
     for _ in range(2):  # in the second step D is marked as frozen already
         a, b = loop.load()

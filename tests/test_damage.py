@@ -326,8 +326,7 @@ class Troubled(PhotoStager):
         return super().__call__(job)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.soak)])
 def test_photos_that_hang_or_kill(
     write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, record_property
 ) -> None:  # type: ignore[no-untyped-def]

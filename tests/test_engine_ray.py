@@ -151,7 +151,7 @@ def test_an_address_that_cannot_be_meant_is_refused() -> None:
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_same_bytes_as_local_processes(tmp_path: Path, samples: list[Path]) -> None:
     from dataset_tools.staging import PhotoStager, Recipe
 
@@ -209,7 +209,7 @@ print("whole")
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_machine_that_goes_costs_only_the_work_in_flight(tmp_path: Path) -> None:
     # A cluster that was not begun by ray.init tells Ray's makers even that it tells them nothing: not from here.
     environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)}

@@ -25,7 +25,7 @@ from pix2pix import litert, model_file, saved_model
 from pix2pix.export import load_generator, write_model_file
 from pix2pix.layers import Between, KeepMeans
 from pix2pix.networks import build_generator
-from pix2pix.spec import Spec
+from pix2pix.spec import PRESETS, Spec
 from tests.test_export import VARIANTS, card
 from tests.test_networks import SMALL, scramble
 from tests.test_pipelines_engines import write_model
@@ -347,9 +347,12 @@ def export_format(writer: Any) -> Any:
 # --- everything, and a process of its own
 
 
-@pytest.mark.slow
+SHIPPED = [PRESETS["mend"].for_task(task) for task in ("mosaic", "colorize")]  # the networks of the models that ship
+EVERY = [pytest.param(spec, marks=pytest.mark.slow if spec in SHIPPED else pytest.mark.soak) for spec in VARIANTS]
+
+
 @pytest.mark.parametrize("format", KERAS)
-@pytest.mark.parametrize("spec", VARIANTS, ids=lambda spec: f"{spec.name}-{spec.generator.starts_from}")
+@pytest.mark.parametrize("spec", EVERY, ids=lambda spec: f"{spec.name}-{spec.generator.starts_from}")
 def test_every_preset_for_every_task(spec: Spec, format: str, tmp_path: Path) -> None:
     done = export_model(model(tmp_path, spec), tmp_path / OUTPUTS[format], format=format)
     assert done.share < 0.01

@@ -193,7 +193,7 @@ def test_killed_at_a_moment(scene: Scene, tmp_path: Path, who: str, record_prope
     record_property("count", landed)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_killed_again_and_again(scene: Scene, tmp_path: Path, record_property) -> None:  # type: ignore[no-untyped-def]
     """Killed long before its end, as often as it takes until what is left fits between two kills."""
     rng = np.random.default_rng(4)
@@ -202,7 +202,7 @@ def test_killed_again_and_again(scene: Scene, tmp_path: Path, record_property) -
         dataset = tmp_path / f"ds{again}"
         if again:
             shutil.copytree(scene.first, dataset)
-        for _ in range(counts(4, 20)):
+        for _ in range(20):
             share = float(rng.uniform(0.2, 0.6))
             if start_and_kill(line_of(scene.archive, dataset, 2), "parent", share * scene.seconds[again], rng):
                 break

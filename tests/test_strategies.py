@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pix2pix.run_folder import RunFolder
-from tests.builds import PATIENCE, counts
+from tests.builds import PATIENCE
 from tests.training import environment, mosaics, newest, small_presets, split_cpu
 
 pytestmark = pytest.mark.slow
@@ -140,10 +140,8 @@ def start(
             for out, step, task in zip(outs, last, tasks, strict=True)]  # fmt: skip
 
 
-ENDS = [(1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGTERM)]
-
-
-@pytest.mark.parametrize(("who", "number"), ENDS[: counts(1, 3)])
+@pytest.mark.soak
+@pytest.mark.parametrize(("who", "number"), [(1, signal.SIGKILL), (0, signal.SIGKILL), (0, signal.SIGTERM)])
 def test_two_workers_of_which_one_ends(dataset: Path, alone: Path, tmp_path: Path, record_property, who, number) -> None:  # type: ignore[no-untyped-def]
     """The other ends within a minute, with one line; the same commands go on, to what one process comes to."""
     run, outs, last = tmp_path / "run", [tmp_path / f"{index}.jsonl" for index in range(2)], EVERY + 5
