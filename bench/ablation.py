@@ -3,76 +3,33 @@
     python -m bench.ablation DATASET [--seconds 300] [--work FOLDER]
     python -m bench.ablation DATASET --start-from RUN [...]
 
-With --start-from all go on from a run of `mend`, which shows what a larger adversarial weight makes of a model that is good already. Each variant is a run folder below --work, so a bench that was stopped goes on. Nothing else should run beside it.
+DATASET holds mosaics or gray copies; bench/variants.py has what is changed. With --start-from all go on from a run of `mend`,
+which shows what a larger adversarial weight makes of a model that is good already. Each variant is a run folder below --work, so
+a bench that was stopped goes on. Nothing else should run beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from bench.tables import machine, table
+from bench.variants import COLORIZE, MOSAIC, SHARPER
 from dataset_tools.manifest import open_dataset
+from dataset_tools.metrics import colourfulness
 from pix2pix.run_folder import RunFolder
-from pix2pix.spec import PRESETS, GeneratorSpec, Spec
+from pix2pix.spec import PRESETS, Spec
+from pix2pix.task import task_of
 
-MEND = PRESETS["mend"]
 MOST_STEPS = 1_000_000
-
-
-class Fixed(Spec):
-    """A spec whose generator is what it says, whatever the task."""
-
-    def for_task(self, task: str) -> Spec:
-        return self
-
-
-def generator(**change: Any) -> dict[str, Any]:
-    """A variant whose generator is that of mosaics, changed so."""
-    return {"generator": replace(MEND.for_task("mosaic").generator, **change)}
-
-
-# {name: what is changed}
-VARIANTS: dict[str, dict[str, Any]] = {
-    "`mend`": {},
-    "it starts from A at 256 × 256, not from cells": {"generator": replace(MEND.generator, starts_from="input")},
-    "Adam for all kernels": {"muon": 0.0},
-    "Adam for all kernels, batches of 8": {"muon": 0.0, "batch": 8},
-    "Muon at 0.01": {"muon": 0.01},
-    "Muon at 0.04": {"muon": 0.04},
-    "batches of 8": {"batch": 8},
-    "batches of 32": {"batch": 32},
-    "half the channels": generator(filters=(32, 64, 128, 192)),
-    "a coarsest level of 256 channels": generator(filters=(64, 128, 256, 256)),
-    "two blocks on each level but the finest": generator(blocks=(1, 2, 2, 2)),
-    "two blocks on the finest level": generator(blocks=(2, 1, 1, 2)),
-    "a U-Net of 4 × 4 convolutions with BatchNorm, as `article`": {
-        "generator": GeneratorSpec("upsampling_unet", (32, 64, 128, 256, 512, 512, 512, 512)), "muon": 0.0},
-    "A as it was built, not anew": {"fresh": False},
-    "no jitter, no mirroring": {"jitter": 0, "flip": False},
-    "no SSIM in the loss": {"ssim_weight": 0.0},
-    "the discriminator from the first step": {"alone": 0},
-    "the discriminator from the first step, weight 1": {"alone": 0, "adversarial_weight": 1.0},
-    "the same, 70 × 70 patches of normed features": {
-        "alone": 0, "adversarial_weight": 1.0,
-        "discriminator": replace(PRESETS["paper"].discriminator, filters=(32, 64, 128))},
-}  # fmt: skip
-
-SHARPER: dict[str, dict[str, Any]] = {
-    "`mend`, longer": {},
-    "adversarial weight 0.5": {"adversarial_weight": 0.5},
-    "adversarial weight 2": {"adversarial_weight": 2.0},
+HEADS = {
+    "mosaic": ["restored", "without the moving average", "detail, 1 is the originals'"],
+    "colorize": ["ΔE2000, 1 is the gray copies'", "without the moving average", "colourfulness, 1 is the originals'"],
 }
-
-
-def spec_of(name: str, change: dict[str, Any]) -> Spec:
-    whole = {field.name: getattr(MEND.for_task("mosaic"), field.name) for field in fields(MEND)}
-    return Fixed(**{**whole, **change, "name": name})
+TITLES = {"mosaic": "PSNR (dB) / SSIM above bicubic", "colorize": "ΔE2000 and colourfulness"}
 
 
 def detail(images: list[np.ndarray]) -> float:
@@ -81,8 +38,12 @@ def detail(images: list[np.ndarray]) -> float:
     return float(np.mean([np.abs(cv2.Laplacian(luma, cv2.CV_32F)).mean() for luma in lumas]))
 
 
-def restored_detail(dataset: Path, run: Path, spec: Spec) -> float:
-    """Of the validation images as the run's newest checkpoint restores them, where 1 is the originals'."""
+def colours(images: list[np.ndarray]) -> float:
+    return float(np.mean([colourfulness(image, image) for image in images]))
+
+
+def share_of_originals(dataset: Path, run: Path, spec: Spec, task: str, count: int) -> float:
+    """`detail` of mosaics, `colours` of gray copies, as the run's newest checkpoint restores them; 1 is the originals'."""
     from pix2pix.model import Pix2Pix
     from pix2pix.validation import Validation
 
@@ -90,13 +51,16 @@ def restored_detail(dataset: Path, run: Path, spec: Spec) -> float:
     size = int((data.info or {})["size"])
     model = Pix2Pix(spec.with_size(size))
     model.set_variables(folder.load(folder.steps()[-1])[0])
-    validation = Validation(data.pairs("val"), size, 64, "AtoB", spec.batch, ("psnr",), spec.cells_side, spec.stride)
+    validation = Validation(data.pairs("val"), size, count, "AtoB", spec.batch, ("psnr",), spec.cells_side, spec.stride)
     restored = validation.restore(lambda a: model.restore(a, averaged=True))
-    return detail(restored) / detail(validation.b)
+    measure = detail if task == "mosaic" else colours
+    return measure(restored) / measure(validation.b)
 
 
-def over_bicubic(figures: dict[str, dict[str, float]], name: str) -> str:
-    """ "+1.20 / +0.0460": PSNR in dB and SSIM of `name` above those of bicubic."""
+def told(task: str, figures: dict[str, dict[str, float]], name: str) -> str:
+    """ "+1.20 / +0.0460", PSNR in dB and SSIM of `name` above those of bicubic; of colours "0.86", the share of ΔE2000."""
+    if task == "colorize":
+        return f"{figures[name]['delta_e'] / figures['input']['delta_e']:.3f}"
     return " / ".join(
         f"{figures[name][each] - figures['bicubic'][each]:+.{digits}f}" for each, digits in (("psnr", 2), ("ssim", 4))
     )
@@ -108,26 +72,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ablation")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--images", type=int, default=64, help="to validate on")
     parser.add_argument("--start-from", type=Path, metavar="RUN")
     parser.add_argument("--work", type=Path, default=Path("build/bench/ablation"))
     given = parser.parse_args()
+    task = task_of(open_dataset(given.dataset))
     print(machine())
     rows: list[list[str]] = []
-    for place, (name, change) in enumerate((SHARPER if given.start_from else VARIANTS).items()):
-        run, spec = given.work / str(place), spec_of(name, change)
+    for place, (name, variant) in enumerate(
+        (SHARPER if given.start_from else {"mosaic": MOSAIC, "colorize": COLORIZE}[task]).items()
+    ):
+        run, spec = given.work / str(place), variant.spec(name, task)
         PRESETS[spec.name] = spec
-        if not (run / "summary.json").exists():
-            train_model(given.dataset, run, preset=spec.name, source=given.start_from, steps=MOST_STEPS, precision="mixed_bfloat16",
-                        max_seconds=given.seconds, val_every=MOST_STEPS, val_images=64, checkpoint_every=MOST_STEPS)  # fmt: skip
+        with variant.in_place():
+            if not (run / "summary.json").exists():
+                train_model(given.dataset, run, preset=spec.name, source=given.start_from, steps=MOST_STEPS,
+                            precision="mixed_bfloat16", max_seconds=given.seconds, val_every=MOST_STEPS,
+                            val_images=given.images, checkpoint_every=MOST_STEPS)  # fmt: skip
+            share = share_of_originals(given.dataset, run, spec, task, given.images)
         last = [row for row in RunFolder(run).rows() if row["kind"] == "validation"][-1]
-        figures = last["figures"]
-        rows.append([name, over_bicubic(figures, "restored"), over_bicubic(figures, "raw"),
-                     f"{restored_detail(given.dataset, run, spec):.2f}", str(last["step"]),
-                     f"{last['step'] * spec.batch}"])  # fmt: skip
+        figures, steps = last["figures"], last["step"]
+        rows.append([name, told(task, figures, "restored"), told(task, figures, "raw"), f"{share:.2f}", str(steps),
+                     str(steps * spec.batch)])  # fmt: skip
         print(" | ".join(rows[-1]), flush=True)
     table(
-        f"`mend` and changes of it after {given.seconds:.0f} s each: PSNR (dB) / SSIM above bicubic, on 64 images",
-        ["", "restored", "without the moving average", "detail, 1 is the originals'", "steps", "images"],
+        f"`mend` and changes of it after {given.seconds:.0f} s each: {TITLES[task]}, on {given.images} images",
+        ["", *HEADS[task], "steps", "images"],
         rows,
     )
 

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ("tensorflow", "jax")
 STEPS = 5
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # half of the time
 # Dropout is drawn by each backend's own random numbers, so there is none here.
 TINY = replace(PRESETS["tiny"], size=64, generator=replace(PRESETS["tiny"].generator, dropout=0.0))
 SPECS: dict[str, Spec] = {
@@ -98,9 +99,9 @@ def without_tensorflow() -> None:
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
 
 
-def python(code: str, backend: str = "jax") -> str:
+def python(code: str, backend: str = "jax", **more: str) -> str:
     """What `code` prints, in a process on `backend`, with the names that this module has."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
     done = subprocess.run([sys.executable, "-c", f"from tests.test_backends import *\n{code}"],
                           capture_output=True, text=True, cwd=ROOT, env=environment, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -111,7 +112,7 @@ def python(code: str, backend: str = "jax") -> str:
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backends")
     for backend in BACKENDS:
-        python(f"for name in SPECS: compute(name, Path({str(folder)!r}))", backend)
+        python(f"for name in SPECS: compute(name, Path({str(folder)!r}))", backend, XLA_FLAGS=QUICKLY_COMPILED)
     return folder
 
 
