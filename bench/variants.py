@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from pix2pix import losses
 from pix2pix.backend import keras, layers, ops
+from pix2pix.losses import generator_losses, objective
 from pix2pix.spec import CELL_STEM, PRESETS, GeneratorSpec, Spec
 
 MEND = PRESETS["mend"]
@@ -60,7 +61,7 @@ def gradient_difference(fake: Any, b: Any) -> Any:
 def matching_features(spec: Spec, generator: Any, discriminator: Any, a: Any, b: Any, play: str) -> dict[str, Any]:
     """`losses.objective`, and 10 times the mean difference of D's features of restored and original (Wang et al. 2018)."""
     if play == "generator":
-        return losses.objective(spec, generator, discriminator, a, b, play)
+        return objective(spec, generator, discriminator, a, b, play)
     fake = generator(a, training=play != "discriminator")
     seen = [layer.output for layer in discriminator.layers if layer.name.endswith("_act")]
     features = keras.Model(discriminator.inputs, [*seen, *discriminator.outputs])
@@ -69,7 +70,7 @@ def matching_features(spec: Spec, generator: Any, discriminator: Any, a: Any, b:
     found = {"d_real": losses.adversarial(spec, real, True), "d_fake": losses.adversarial(spec, logits, False)}
     found["d_loss"] = 0.5 * (found["d_real"] + found["d_fake"])
     found["g_adversarial"] = losses.adversarial(spec, logits, True)
-    found |= losses.generator_losses(spec, found["g_adversarial"], fake, b)
+    found |= generator_losses(spec, found["g_adversarial"], fake, b)
     pairs = zip(originals, restored, strict=True)
     found["g_features"] = sum(ops.mean(ops.abs(ops.cast(ops.stop_gradient(one) - other, "float32"))) for one, other in pairs)
     found["g_loss"] = found["g_loss"] + 10.0 * found["g_features"]
@@ -92,7 +93,7 @@ def two_scales(spec: Spec, precision: str, x: Any) -> Any:
 
 def in_lab(spec: Spec, fooled: Any, fake: Any, b: Any) -> dict[str, Any]:
     """`losses.generator_losses` with L1 in CIELAB, a hundredth of it, in the place of L1 in sRGB."""
-    found = losses.generator_losses(spec, fooled, fake, b)
+    found = generator_losses(spec, fooled, fake, b)
     different = ops.mean(ops.abs(lab(fake) - lab(b))) / 100.0
     return {**found, "g_loss": found["g_loss"] + spec.l1_weight * (different - found["g_l1"])}
 
