@@ -4,20 +4,21 @@
     python -m bench.ablation DATASET --start-from RUN [...]
 
 DATASET holds mosaics or gray copies; bench/variants.py has what is changed. With --start-from all go on from a run of `mend`,
-which shows what a larger adversarial weight makes of a model that is good already. Each variant is a run folder below --work, so
-a bench that was stopped goes on. Nothing else should run beside it.
+which shows what a larger adversarial weight makes of a model that is good already. Each variant is a run folder below --work: a
+bench that was stopped does not do again what was finished. Nothing else should run beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from bench.tables import machine, table
-from bench.variants import COLORIZE, MOSAIC, SHARPER
+from bench.variants import VARIANTS
 from dataset_tools.manifest import open_dataset
 from dataset_tools.metrics import colourfulness
 from pix2pix.run_folder import RunFolder
@@ -79,13 +80,13 @@ def main() -> None:
     task = task_of(open_dataset(given.dataset))
     print(machine())
     rows: list[list[str]] = []
-    for place, (name, variant) in enumerate(
-        (SHARPER if given.start_from else {"mosaic": MOSAIC, "colorize": COLORIZE}[task]).items()
-    ):
-        run, spec = given.work / str(place), variant.spec(name, task)
+    kind = "sharper" if given.start_from else task
+    for place, (name, variant) in enumerate(VARIANTS[kind].items()):
+        run, spec = given.work / f"{kind}-{given.seconds:.0f}" / str(place), variant.spec(name, task)
         PRESETS[spec.name] = spec
         with variant.in_place():
             if not (run / "summary.json").exists():
+                shutil.rmtree(run, ignore_errors=True)  # what was stopped in between would get its time twice
                 train_model(given.dataset, run, preset=spec.name, source=given.start_from, steps=MOST_STEPS,
                             precision="mixed_bfloat16", max_seconds=given.seconds, val_every=MOST_STEPS,
                             val_images=given.images, checkpoint_every=MOST_STEPS)  # fmt: skip

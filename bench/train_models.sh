@@ -3,13 +3,14 @@
 #
 #     bench/train_models.sh PORTRAITS [WORK]       then: python -m bench.models WORK
 #
-# PORTRAITS is the archive that data/models/mosaic.md names. The same photos, versions and number of cores give the same models.
+# PORTRAITS is the archive of data/models/mosaic.md. The same photos give models as good as these: training is exact, but for
+# other cores and versions, and `mosaic` was stopped and resumed while the program still changed.
 set -eu
 portraits=$1
 work=${2:-build/models}
 mkdir -p "$work"
 
-build() {  # NAME OPTION...: the same photos are in the same splits
+build() {  # NAME OPTION...
     name=$1
     shift
     photomend build "$portraits" "$work/$name" --group-by folder --max-enlarge 1.5 --split 85/5/10 "$@"
@@ -48,7 +49,9 @@ for block in 8 16 24; do
     build "mosaics-$block" --degrade "mosaic:block=$block,phase=random"
 done
 build grays-plain --crop center --degrade grayscale
-build grays-faces --degrade grayscale
+# Faces are kept in other photos, and so split otherwise, than whole portraits are: those that colorize has not seen.
+[ -e "$work/unseen" ] || python -m bench.unseen "$portraits" "$work/grays" "$work/unseen"
+photomend build "$work/unseen" "$work/grays-faces" --group-by folder --max-enlarge 1.5 --split 0/0/100 --degrade grayscale
 for dataset in mosaics-8 mosaics-16 mosaics-24 mosaics; do
     judge mosaic.onnx "$dataset" --identity --detected
     judge article-mosaic "$dataset" --identity --detected

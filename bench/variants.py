@@ -116,7 +116,7 @@ def lab(image: Any) -> Any:
 # --- {name: what is changed}
 
 EARLY = {"alone": 0, "adversarial_weight": 1.0}  # D from the first step, with a weight that shows
-PATCHES = replace(PRESETS["paper"].discriminator, filters=(32, 64, 128))
+PATCHES = replace(PRESETS["paper"].discriminator, filters=(16, 32, 64, 128))  # four levels see 70 × 70 pixels
 MOSAIC = {
     "`mend`": Variant(),
     "it starts from A at 256 × 256, not from cells": Variant(generator(starts_from="input", stem=4)),
@@ -125,7 +125,7 @@ MOSAIC = {
     "Muon at 0.04": Variant({"muon": 0.04}),
     "batches of 8": Variant({"batch": 8}),
     "batches of 32": Variant({"batch": 32}),
-    "the rate falls from step 100 on": Variant({"hold": 100}),
+    "the rate falls from step 30 on": Variant({"hold": 30}),
     "half the channels": Variant(generator(filters=(32, 64, 128, 192))),
     "a coarsest level of 256 channels": Variant(generator(filters=(64, 128, 256, 256))),
     "half as many channels again": Variant(generator(filters=(96, 192, 384, 576))),
@@ -151,12 +151,14 @@ COLORIZE = {
     "aims at colours as they are": Variant({"vivid": 1.0}),
     "at colours twice as strong": Variant({"vivid": 2.0}),
     "L1 in CIELAB": Variant({}, {"pix2pix.losses.generator_losses": in_lab}),
-    "it predicts R, G and B, from A": Variant({"generator": MEND.generator}),
+    "it predicts R, G and B as they are, from A": Variant({"generator": MEND.generator}),
     "Adam for all kernels": Variant({"muon": 0.0}),
     "the discriminator from the first step, weight 2": Variant({"alone": 0, "adversarial_weight": 2.0}),
 }
+LATE = {"learning_rate": MEND.learning_rate / 3, "muon": MEND.muon / 3, "alone": 0}  # such a run begins with fresh optimizers
 SHARPER = {  # that go on from a run of `mend`
-    "`mend`, longer": Variant(),
-    "adversarial weight 0.5": Variant({"adversarial_weight": 0.5}),
-    "adversarial weight 2": Variant({"adversarial_weight": 2.0}),
+    "the same loss": Variant(LATE),
+    "adversarial weight 0.5": Variant({**LATE, "adversarial_weight": 0.5}),
+    "adversarial weight 2": Variant({**LATE, "adversarial_weight": 2.0}),
 }
+VARIANTS = {"mosaic": MOSAIC, "colorize": COLORIZE, "sharper": SHARPER}

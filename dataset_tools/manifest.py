@@ -116,6 +116,7 @@ class PairRow:
     name: str  # "train/NAME.png", printable: what messages call it
     start: int = 0  # of a slice, in bytes
     length: int | None = None  # None: the whole file
+    group: str = ""  # pairs that may show the same; "" where nobody recorded it
 
     def read(self) -> bytes:
         """The bytes of its image file. Raises PhotoError where they cannot be read."""
@@ -199,7 +200,7 @@ def _open_ours(folder: Path) -> Dataset:
                     raise ValueError(f"{row['pair']} is no name of a pair")
                 path, start, length = places.get(row["pair"], (folder / row["pair"], 0, None))
                 known = (row["pair_sha256"], row["degradations"], row["source"], row["pair"])
-                pairs[row["split"]].append(PairRow(path, *known, start, length))
+                pairs[row["split"]].append(PairRow(path, *known, start, length, row["group"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(
                 f"{folder}/manifest.jsonl, line {number} is damaged ({error}): build it anew, with --fresh"

@@ -32,7 +32,7 @@ from pipelines.figures import (
     intervals,
     means,
 )
-from pipelines.identity import Identity
+from pipelines.identity import OTHER_PERSON, Identity
 from pipelines.restore import (
     BATCH,
     DEFAULT_METRICS,
@@ -137,18 +137,24 @@ def evaluate_model(
             image_io.write(path, comparison_sheet(some, which + told), "PNG")
     notes = _other_task(runner.card["recipe"], (opened.info or {}).get("recipe", {}).get("degrade", []))
     order = [name for name in means(measured) if name != "original"]
-    groups = _grouped(rule, rows, measured) if per else {}
+    groups = _grouped(rule, pairs, measured) if per else {}
     judged = [_judged(judge, verdicts[judge.name], order) for judge in judges]
+    if identity:
+        nearer = [{name: float(value < OTHER_PERSON) for name, value in each.items()} for each in verdicts[Identity.name]]
+        judged.append(Judged("same_person", f"share of the faces nearer than {OTHER_PERSON}", len(nearer), _means(nearer, order)))
     if len(pairs) > 1 and "delta_e" in names:
         away = {name: frechet.distance(np.stack(colours[name]), np.stack(colours["original"])) for name in order}
         judged.append(Judged("frechet", frechet.TITLE, len(pairs), away, of="image"))
     return Evaluation(runner.name, str(dataset), split, len(pairs), means(measured), tuple(rows), tuple(judged), notes,
-                      intervals(measured), groups)  # fmt: skip
+                      intervals(measured, [pair.group for pair in pairs]), groups)  # fmt: skip
 
 
 def _judged(judge: Judge, verdicts: Sequence[Mapping[str, float]], order: Sequence[str]) -> Judged:
-    mean = {name: float(np.mean([each[name] for each in verdicts])) for name in order if verdicts}
-    return Judged(judge.name, judge.title, len(verdicts), mean)
+    return Judged(judge.name, judge.title, len(verdicts), _means(verdicts, order))
+
+
+def _means(verdicts: Sequence[Mapping[str, float]], order: Sequence[str]) -> dict[str, float]:
+    return {name: float(np.mean([each[name] for each in verdicts])) for name in order if verdicts}
 
 
 def check_outputs(dataset: Path, given: Mapping[str, Path | None]) -> None:
@@ -171,13 +177,15 @@ def check_outputs(dataset: Path, given: Mapping[str, Path | None]) -> None:
 
 
 def _grouped(
-    rule: Callable[[str], str | None], rows: Sequence[Mapping[str, Any]], measured: Sequence[Figures]
+    rule: Callable[[str], str | None], pairs: Sequence[PairRow], measured: Sequence[Figures]
 ) -> dict[str, Group]:  # fmt: skip
     """The images by the key that their source has, the others under ""."""
-    members: dict[str, list[Figures]] = {}
-    for row, figures in zip(rows, measured, strict=True):
-        members.setdefault((rule(row["source"]) or "").replace("\n", " "), []).append(figures)
-    return {key: Group(len(each), means(each), intervals(each)) for key, each in sorted(members.items())}
+    members: dict[str, tuple[list[Figures], list[str]]] = {}
+    for pair, figures in zip(pairs, measured, strict=True):
+        some, groups = members.setdefault((rule(pair.source) or "").replace("\n", " "), ([], []))
+        some.append(figures)
+        groups.append(pair.group)
+    return {key: Group(len(some), means(some), intervals(some, groups)) for key, (some, groups) in sorted(members.items())}
 
 
 class _Ranked:

@@ -51,7 +51,8 @@ class Evaluation:
         told = f"{counted(self.images, 'image')} of the split {self.split} of {self.dataset}, restored by {self.model}"
         lines = [told, *figures_table(self.figures)]
         if self.beside:
-            lines += ["in pairs, with 95 % intervals over the images:", *(f"  {line}" for line in intervals_lines(self.beside))]
+            lines.append("in pairs, with 95 % intervals (a group of look-alikes counts once):")
+            lines += [f"  {line}" for line in intervals_lines(self.beside)]
         for each in self.judged:
             told = ", ".join(f"{name} {value:.3f}" for name, value in each.means.items())
             lines.append(f"{each.title}, {counted(each.images, each.of)}: {told}")

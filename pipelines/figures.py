@@ -33,30 +33,44 @@ def means(measured: Sequence[Figures]) -> Figures:
     return result
 
 
-def intervals(measured: Sequence[Figures]) -> dict[str, Intervals]:
+def intervals(measured: Sequence[Figures], groups: Sequence[str] = ()) -> dict[str, Intervals]:
     """How far "restored" is from each of the others, in pairs: {name: {metric: {"mean", "low", "high"}}}.
 
-    low and high: the mean -+ 1.96 standard errors over the images, 95 in 100 if they stand for those that are to come; only of
-    metrics that rank, and of what all images have.
+    low and high: the mean -+ 1.96 standard errors, 95 in 100 if the images stand for those that are to come; only of metrics that
+    rank, and of what all images have. `groups`: of each image; what images of one group have in common counts once (standard
+    errors clustered by group, Liang and Zeger 1986). Without groups, or where one is "", each image is one; of one alone there is
+    only the mean.
     """
+    members: dict[object, list[int]] = {}
+    for place in range(len(measured)):
+        members.setdefault((groups[place] if groups else "") or place, []).append(place)
     told: dict[str, Intervals] = {}
     for name in means(measured):
-        if name in ("restored", KNOWN, "original") or len(measured) < 2:
+        if name in ("restored", KNOWN, "original"):
             continue
         told[name] = {}
         for metric in (each for each in measured[0]["restored"] if METRICS[each].better != "none"):
             away = np.array([row["restored"][metric] - row[name][metric] for row in measured])
-            mean, reach = float(away.mean()), 1.96 * float(away.std(ddof=1)) / len(away) ** 0.5
-            told[name][metric] = {"mean": mean, "low": mean - reach, "high": mean + reach}
+            mean, count = float(away.mean()), len(members)
+            told[name][metric] = {"mean": mean}
+            if count > 1:
+                square = sum(float((away[places] - mean).sum()) ** 2 for places in members.values())
+                reach = 1.96 * (count / (count - 1) * square) ** 0.5 / len(away)
+                told[name][metric] |= {"low": mean - reach, "high": mean + reach}
     return told
+
+
+def interval(told: Mapping[str, float], digits: int) -> str:
+    """ "+1.70 (+1.62 to +1.78)", or "+1.70" of one image or group alone."""
+    reach = f" ({told['low']:+.{digits}f} to {told['high']:+.{digits}f})" if "low" in told else ""
+    return f"{told['mean']:+.{digits}f}{reach}"
 
 
 def intervals_lines(told: Mapping[str, Intervals]) -> list[str]:
     """`intervals` as lines for a terminal."""
     return [
         f"beside {name}: " + ", ".join(
-            f"{METRICS[metric].title} {each['mean']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})"
-            for metric, each in row.items()
+            f"{METRICS[metric].title} {interval(each, 3)}" for metric, each in row.items()
         )
         for name, row in told.items()
     ]  # fmt: skip

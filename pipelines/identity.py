@@ -50,17 +50,24 @@ class Identity:
 
     def judge(self, images: Mapping[str, Rgb]) -> dict[str, float] | None:
         """{name: Euclidean distance to the face of "original"} of the others, all of one size; None where it shows no face."""
-        original = np.ascontiguousarray(images["original"])
-        found = self._detector(original, 1)
-        if not found:
+        place = self._place(images["original"])
+        if place is None:
             return None
-        place = self._landmarks(original, max(found, key=lambda box: box.area()))
         seen = {name: self._seen(rgb, place) for name, rgb in images.items()}
         truth = seen.pop("original")
         return {name: float(np.linalg.norm(each - truth)) for name, each in seen.items()}
 
+    def descriptor(self, rgb: Rgb) -> NDArray[np.float64] | None:
+        """(128,): of the largest face in the image; None where it shows none."""
+        place = self._place(rgb)
+        return None if place is None else self._seen(rgb, place)
+
     def close(self) -> None:
         """Nothing to be given back."""
+
+    def _place(self, rgb: Rgb) -> Any:
+        found = self._detector(np.ascontiguousarray(rgb), 1)
+        return self._landmarks(np.ascontiguousarray(rgb), max(found, key=lambda box: box.area())) if found else None
 
     def _seen(self, rgb: Rgb, place: Any) -> NDArray[np.float64]:
         chip = self._dlib.get_face_chip(np.ascontiguousarray(rgb), place, CHIP, PADDING)

@@ -78,7 +78,19 @@ def test_how_far_it_is_from_the_baselines_is_told_in_pairs_with_intervals() -> N
     told = intervals(measured)
     assert told == {"input": {"psnr": {"mean": 3.0, "low": pytest.approx(3 - reach), "high": pytest.approx(3 + reach)}}}
     assert intervals_lines(told) == ["beside input: PSNR +3.000 (+1.211 to +4.789)"]
-    assert intervals(measured[:1]) == {}
+    assert intervals(measured[:1]) == {"input": {"psnr": {"mean": 1.0}}}
+    assert intervals_lines(intervals(measured[:1])) == ["beside input: PSNR +1.000"]
+    assert intervals(measured, ["", "", "", ""]) == intervals(measured, ["a", "", "c", "d"]) == told
+
+
+def test_what_a_group_has_in_common_counts_once() -> None:
+    """Three copies of each of four images tell what the four do; each image alone would make the interval too narrow."""
+    away = [1.0, 2.0, 4.0, 5.0]
+    once = [{"restored": {"psnr": 20 + each}, "input": {"psnr": 20.0}, "original": {}} for each in away]
+    three, names = [each for each in once for _ in range(3)], [name for name in "abcd" for _ in range(3)]
+    assert intervals(three, names)["input"]["psnr"] == pytest.approx(intervals(once)["input"]["psnr"])
+    assert intervals(three)["input"]["psnr"]["low"] > intervals(once)["input"]["psnr"]["low"] + 0.5
+    assert intervals(three, ["a"] * 12) == {"input": {"psnr": {"mean": 3.0}}}
 
 
 def test_a_model_of_mosaics_is_told_the_grid_too(write_photos, tmp_path: Path) -> None:
@@ -92,7 +104,7 @@ def test_a_model_of_mosaics_is_told_the_grid_too(write_photos, tmp_path: Path) -
     assert result.figures["grid known"]["psnr"] > result.figures["input"]["psnr"] + 1
     assert "grid_known_psnr" in table.read_text().splitlines()[0]
     assert set(result.summary()["beside"]) == {"lanczos", "bicubic", "input"}
-    assert "in pairs, with 95 % intervals over the images:" in result.table()
+    assert "in pairs, with 95 % intervals (a group of look-alikes counts once):" in result.table()
 
 
 def test_the_table_is_made_for_a_terminal() -> None:
@@ -197,9 +209,11 @@ def test_identity_is_the_distance_to_the_original_where_it_shows_a_face(tmp_path
     image_io.write(tmp_path / "ds" / "test" / "nobody.png", pairs.stitch(textured(1, 256, 256), textured(2, 256, 256)), "PNG")
     result = evaluate_model(write_model(tmp_path / "same.onnx", 256), tmp_path / "ds", identity=True)
     assert result.images == 3
-    (judged,) = result.judged
+    judged, same = result.judged
     assert (judged.name, judged.images) == ("identity", 2)
     assert judged.means["restored"] == judged.means["input"] > 0.6  # sixteen cells a side are nobody
+    assert (same.name, same.images, same.means) == ("same_person", 2, {"restored": 0.0, "input": 0.0})
+    assert "share of the faces nearer than 0.6, 2 faces: restored 0.000, input 0.000" in result.table()
     assert "identity distance (0.6 and more is another person), 2 faces: restored 0." in result.table()
     assert result.summary()["identity"] == judged.means
     assert result.summary()["identity_faces"] == 2
