@@ -30,7 +30,7 @@ class Identity:
     """
 
     name = "identity"
-    title = f"identity distance ({OTHER_PERSON} and more is another person)"
+    title = f"identity distance (below {OTHER_PERSON} dlib takes two faces for one person)"
 
     def __init__(self) -> None:
         models = importlib.util.find_spec("face_recognition_models")  # importing it needs an old setuptools

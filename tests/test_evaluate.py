@@ -214,7 +214,7 @@ def test_identity_is_the_distance_to_the_original_where_it_shows_a_face(tmp_path
     assert judged.means["restored"] == judged.means["input"] > 0.6  # sixteen cells a side are nobody
     assert (same.name, same.images, same.means) == ("same_person", 2, {"restored": 0.0, "input": 0.0})
     assert "share of the faces nearer than 0.6, 2 faces: restored 0.000, input 0.000" in result.table()
-    assert "identity distance (0.6 and more is another person), 2 faces: restored 0." in result.table()
+    assert "identity distance (below 0.6 dlib takes two faces for one person), 2 faces: restored 0." in result.table()
     assert result.summary()["identity"] == judged.means
     assert result.summary()["identity_faces"] == 2
     assert next(row for row in result.rows if "restored_identity" not in row)["pair"] == "test/nobody.png"
