@@ -157,17 +157,19 @@ def copy_weights(source: Any, target: Any) -> None:
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """The learning rate by the number of updates: from 0 up in `warmup` of them, `hold` at `peak`, then peak * sqrt(hold / n).
 
-    It does not depend on how long the run will be, so that a run can be made longer (Vaswani et al. 2017 have this shape).
+    It does not depend on how long the run will be, so that a run can be made longer (Vaswani et al. 2017 have this shape). With
+    `cooldown` it does: all of it is multiplied by what is left of so many updates, 1 at first and 0 at their end.
     """
 
-    def __init__(self, peak: float, warmup: int, hold: int):
-        self.peak, self.warmup, self.hold = peak, warmup, hold
+    def __init__(self, peak: float, warmup: int, hold: int, cooldown: int = 0):
+        self.peak, self.warmup, self.hold, self.cooldown = peak, warmup, hold, cooldown
 
     def __call__(self, step: Any) -> Any:
         """The rate of update `step`, from 0."""
         count = ops.cast(step, "float32") + 1.0
         rate = self.peak * ops.minimum(1.0, count / max(self.warmup, 1))
-        return rate * ops.minimum(1.0, ops.sqrt(self.hold / count)) if self.hold else rate
+        rate = rate * ops.minimum(1.0, ops.sqrt(self.hold / count)) if self.hold else rate
+        return rate * ops.maximum(0.0, (self.cooldown + 1.0 - count) / self.cooldown) if self.cooldown else rate
 
 
 def _optimizer(spec: Spec, network: Any, muon: float = 0.0, precision: str = "float32") -> Any:
@@ -175,7 +177,9 @@ def _optimizer(spec: Spec, network: Any, muon: float = 0.0, precision: str = "fl
 
     Its variables are made now so that a checkpoint can hold them.
     """
-    rate: Any = WarmUp(spec.learning_rate, spec.warmup, spec.hold) if spec.warmup or spec.hold else spec.learning_rate
+    rate: Any = spec.learning_rate
+    if spec.warmup or spec.hold or spec.cooldown:
+        rate = WarmUp(spec.learning_rate, spec.warmup, spec.hold, spec.cooldown)
     told = {"beta_1": spec.beta1, "global_clipnorm": spec.clip or None, "name": f"{network.name}_optimizer"}
     if muon:
         dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"

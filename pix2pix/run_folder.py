@@ -21,6 +21,7 @@ import numpy as np
 
 from dataset_tools import files
 from dataset_tools.errors import RunError, output_error
+from pix2pix.spec import with_defaults
 
 FORMAT = "photomend run"
 FORMAT_VERSION = 2  # 1 had no `exact`
@@ -50,7 +51,6 @@ class RunFolder:
         Args:
             asked: the options that make this run what it is, the dataset's fingerprint among them.
             strict: before its first checkpoint, too; nothing has been done until then that other options could spoil.
-            strict: before its first checkpoint, too; nothing has been done until then that other options could spoil.
 
         Raises:
             RunError: the folder holds something else, or a run with other options, which the line names.
@@ -68,6 +68,8 @@ class RunFolder:
             raise RunError(f"the run {self.folder} is of format version {held.get('format_version')}, this photomend goes on "
                            f"with {FORMAT_VERSION}: finish it with the version that began it, or start another one")  # fmt: skip
         options = held["options"]
+        if "spec" in options:
+            options = {**options, "spec": with_defaults(options["spec"])}
         if not self.steps() and not strict:
             return held
         if options["dataset"] != asked["dataset"]:
@@ -267,7 +269,8 @@ def _reserve(path: Path, size: int) -> None:
 
 def _option(name: str) -> str:
     """What a person calls a setting of run.json: the option of the command line where there is one."""
-    given = name.removeprefix("spec.") if name in ("spec.batch", "spec.ema", "spec.recalibrate") else name.partition(".")[0]
+    own = ("spec.batch", "spec.ema", "spec.recalibrate", "spec.cooldown")
+    given = name.removeprefix("spec.") if name in own else name.partition(".")[0]
     return name if given == "spec" else f"--{given.replace('_', '-')}"
 
 

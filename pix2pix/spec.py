@@ -72,6 +72,9 @@ class Spec:
     alone: int = 0  # first steps in which G trains without D
     warmup: int = 0  # steps in which the learning rate grows from 0
     hold: int = 0  # steps at the highest learning rate, after which it falls as 1 / sqrt(step); 0 is for ever
+    cooldown: int = (
+        0  # steps in which the learning rate falls to 0 in a line, beside all else, and the run is over; 0: it does not
+    )
     clip: float = 0.0  # each network's gradient is made no longer than this, over all of its weights; 0: as long as it is
     ema: float = 0.0  # decay of the moving average of G's weights, which is then what restores; 0 is none
     recalibrate: int = 0  # training batches from which BatchNorm's statistics are taken anew before restoring; 0: as they moved
@@ -145,6 +148,12 @@ class Spec:
             _same_keys(f"spec's {name}", given[name], part)
             given[name] = part(**{key: tuple(item) if isinstance(item, list) else item for key, item in given[name].items()})
         return cls(**given)
+
+
+def with_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec's JSON as an earlier version wrote it, and what it did not know yet as everything was then: its default."""
+    known = {field.name: field.default for field in fields(Spec) if field.default is not MISSING}
+    return {**known, **spec}
 
 
 def _plain(value: Any) -> Any:

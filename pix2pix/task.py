@@ -14,7 +14,7 @@ from pix2pix.spec import PRESETS, Spec
 from pix2pix.validation import Figures
 
 
-def spec_for(preset: str, data: Dataset, batch: int | None = None, ema: float | None = None) -> Spec:
+def spec_for(preset: str, data: Dataset, batch: int | None = None, ema: float | None = None, cooldown: int = 0) -> Spec:
     """The spec of `preset` for the dataset's task and size. Raises UsageError where it cannot take that size."""
     if preset not in PRESETS:
         raise UsageError(f"there is no preset {preset!r}: choose one of {', '.join(PRESETS)}")
@@ -23,7 +23,9 @@ def spec_for(preset: str, data: Dataset, batch: int | None = None, ema: float | 
         raise UsageError(f"--batch {batch}: give 1 or more")
     if ema is not None and not 0 <= ema < 1:
         raise UsageError(f"--ema {ema}: give 0 (none) to less than 1, such as 0.999")
-    return replace(spec, batch=batch or spec.batch, ema=spec.ema if ema is None else ema)
+    if cooldown < 0:
+        raise UsageError(f"--cooldown {cooldown}: give 0 (none) or more steps")
+    return replace(spec, batch=batch or spec.batch, ema=spec.ema if ema is None else ema, cooldown=cooldown)
 
 
 def pair_size(data: Dataset) -> int:

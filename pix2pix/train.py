@@ -47,9 +47,9 @@ def train_model(
     dataset: Path, run: Path, *, preset: str = "mend", steps: int | None = None, batch: int | None = None, seed: int = 0,
     updates: str = "fused", precision: str = "auto", direction: str = "AtoB", ema: float | None = None, recalibrate: int = 0,
     metric: str = "auto", patience: int | None = None, source: Path | None = None, warmup_d: int | None = None,
-    val_images: int = 64, val_every: int | None = None, checkpoint_every: int | None = None, max_seconds: float = math.inf,
-    device: str = "auto", threads: int | None = None, inexact: bool = False, strategy: str = "none",
-    tell: Callable[[Event], None] = lambda event: None,
+    val_images: int = 64, val_every: int | None = None, checkpoint_every: int | None = None, cooldown: int = 0,
+    max_seconds: float = math.inf, device: str = "auto", threads: int | None = None, inexact: bool = False,
+    strategy: str = "none", tell: Callable[[Event], None] = lambda event: None,
 ) -> TrainReport:  # fmt: skip
     """Trains `preset` on the train split of `dataset` until `steps` updates are done; the same call resumes, bit for bit.
 
@@ -66,6 +66,7 @@ def train_model(
         source: take the first weights from a model file (the generator) or a run folder (both networks).
         warmup_d: first steps in which D trains alone; None is 200 where `source` is a model file, else 0.
         val_images: validation images, chosen by hash; figures are given every `val_every` steps and at the end.
+        cooldown: steps in which the learning rate falls to 0 in a line, and the run is over; 0: it does not.
         max_seconds: of steps and loading in this call, after which it ends as if `steps` were reached.
         device: "gpu" refuses to train without one, "cpu" uses none, "auto" takes what there is.
         threads: of the CPU; None is all that there are, or what the run began with.
@@ -77,11 +78,14 @@ def train_model(
     """
     # --- what is to be done
     data = open_dataset(dataset, direction)
-    spec = replace(spec_for(preset, data, batch, ema), recalibrate=recalibrate)
+    spec = replace(spec_for(preset, data, batch, ema, cooldown), recalibrate=recalibrate)
     metric = metric_of(metric, data)
     folder = RunFolder(run)
     told = {"steps": steps, "val_every": val_every, "checkpoint_every": checkpoint_every, "patience": patience}
-    steps, val_every, checkpoint_every, patience = _unless_told(told, folder.options())
+    begun_with = folder.options() or ({"steps": cooldown} if cooldown else {})
+    steps, val_every, checkpoint_every, patience = _unless_told(told, begun_with)
+    if cooldown and steps > cooldown:
+        raise UsageError(f"--steps {steps}: after --cooldown {cooldown} nothing moves any more: give as many or fewer")
     origin = _origin(source, spec, folder)
     spec = replace(spec, alone=0) if origin else spec  # its G has learned alone already
     warmup_d = (200 if origin and origin["kind"] == "model" else 0) if warmup_d is None else warmup_d

@@ -277,6 +277,7 @@ def test_the_learning_rate_by_the_number_of_updates() -> None:
     assert found == pytest.approx(expected, rel=1e-6)
     assert [float(WarmUp(0.8, 4, 0)(step)) for step in (0, 3, 10**6)] == pytest.approx([0.2, 0.8, 0.8])
     assert [float(WarmUp(0.8, 0, 10)(step)) for step in (0, 9, 39)] == pytest.approx([0.8, 0.8, 0.4])
+    assert [float(WarmUp(0.8, 4, 0, 8)(step)) for step in (0, 3, 4, 7, 8, 99)] == pytest.approx([0.2, 0.5, 0.4, 0.1, 0, 0])
 
 
 @pytest.mark.usefixtures("eagerly")

@@ -12,6 +12,7 @@ import pytest
 from dataset_tools import files
 from dataset_tools.errors import FolderBusy, OutputError, RunError
 from pix2pix.run_folder import FORMAT, FORMAT_VERSION, RunFolder
+from pix2pix.spec import with_defaults
 
 ASKED = {"dataset": "abc", "preset": "tiny", "steps": 10, "seed": 0, "val_every": 5, "checkpoint_every": 5, "patience": 0}
 EXACT = {"precision": "float32", "threads": 2, "versions": {"keras": "3.15.1"}}
@@ -296,10 +297,10 @@ def test_rewinding_forgets_a_best_that_will_be_found_again(run: RunFolder) -> No
 def test_a_differing_setting_is_named_alone(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     with run.lock():
-        run.write({**ASKED, "spec": {"batch": 8, "size": 64}}, EXACT)
+        run.write({**ASKED, "spec": with_defaults({"batch": 8, "size": 64})}, EXACT)
     done(run)
     with pytest.raises(RunError, match=r"other options \(--batch was 8, now 3\): use the same"):
-        run.begin({**ASKED, "spec": {"size": 64, "batch": 3}})
+        run.begin({**ASKED, "spec": with_defaults({"size": 64, "batch": 3})})
 
 
 def test_a_worker_waits_for_its_chief(tmp_path: Path, run: RunFolder) -> None:

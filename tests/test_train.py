@@ -255,6 +255,43 @@ def test_a_finished_run_stays_as_it_is(dataset: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_of_before_a_setting_existed_goes_on(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train_model(dataset, run, steps=1, **QUICK)
+    told = json.loads((run / "run.json").read_text())
+    for name in ("cooldown", "vivid", "muon"):
+        del told["options"]["spec"][name]
+    (run / "run.json").write_text(json.dumps(told))
+    assert train_model(dataset, run, steps=2, **QUICK).steps == 2
+    told = json.loads((run / "run.json").read_text())
+    del told["options"]["spec"]["jitter"]  # which has always been there
+    (run / "run.json").write_text(json.dumps(told))
+    with pytest.raises(RunError, match=r"\(spec.jitter was None, now 0\)"):
+        train_model(dataset, run, steps=3, **QUICK)
+
+
+@pytest.mark.slow
+def test_a_cooldown_ends_where_nothing_moves_any_more(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(UsageError, match=r"--steps 4: after --cooldown 3 nothing moves any more: give as many or fewer"):
+        train_model(dataset, run, steps=4, cooldown=3, **QUICK)
+    with pytest.raises(UsageError, match=r"--cooldown -1: give 0 \(none\) or more steps"):
+        train_model(dataset, run, cooldown=-1, **QUICK)
+    moved = []
+    before: dict[str, np.ndarray] = {}
+    for steps in (1, 2, 3):
+        train_model(dataset, run, steps=steps, cooldown=3, **QUICK)
+        arrays = {name: value for name, value in newest(run).items() if name.startswith("generator/") and name.endswith("kernel")}
+        if before:
+            moved.append(max(float(np.abs(arrays[name] - before[name]).max()) for name in arrays))
+        before = arrays
+    assert moved[0] > 1.5 * moved[1] > 0  # Adam's steps are about as long as the rate: two thirds of it, then one
+    with pytest.raises(RunError, match="--cooldown was 3, now 0"):
+        train_model(dataset, run, **QUICK)
+    assert train_model(dataset, tmp_path / "other", cooldown=2, **QUICK).steps == 2  # as many as it takes, unless told
+
+
+@pytest.mark.slow
 def test_a_classic_folder_of_other_programs(tmp_path: Path) -> None:
     for split, numbers in (("train", range(4)), ("val", range(4, 6))):
         for number in numbers:

@@ -78,6 +78,15 @@ METRICS = ("auto", "psnr", "ssim", "l1", "delta_e")
     help="Moving average of the generator's weights, which is then what restores; 0 is none. The preset's own by default.",
 )
 @click.option(
+    "--cooldown",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="STEPS",
+    help="The learning rate falls to nothing in so many steps, and the run is over: the last polish, mostly with --from RUN. "
+    "0: it stays high, and the run can be made longer.",
+)
+@click.option(
     "--recalibrate",
     default=0,
     show_default=True,
