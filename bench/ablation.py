@@ -1,11 +1,11 @@
 """What the parts of `mend` bring: the preset and changes of it, each trained for the same time on the same photos, in turn.
 
     python -m bench.ablation DATASET [--seconds 300] [--work FOLDER]
-    python -m bench.ablation DATASET --start-from RUN [...]
+    python -m bench.ablation DATASET --start-from RUN [--cooldown 400]
 
-DATASET holds mosaics or gray copies; bench/variants.py has what is changed. With --start-from all go on from a run of `mend`,
-which shows what a larger adversarial weight makes of a model that is good already. Each variant is a run folder below --work: a
-bench that was stopped does not do again what was finished. Nothing else should run beside it.
+DATASET holds mosaics or gray copies; bench/variants.py has what is changed. With --start-from all go on from a run of `mend` for
+so many steps: what other losses make of a model that is good already. Each variant is a run folder below --work: a bench that was
+stopped does not do again what was finished. Nothing else should run beside it.
 """
 
 from __future__ import annotations
@@ -75,21 +75,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--images", type=int, default=64, help="to validate on")
     parser.add_argument("--start-from", type=Path, metavar="RUN")
+    parser.add_argument("--cooldown", type=int, default=400, metavar="STEPS", help="with --start-from")
+    parser.add_argument("--only", type=int, nargs="*", metavar="N", help="the variants of these numbers, from 0")
     parser.add_argument("--work", type=Path, default=Path("build/bench/ablation"))
     given = parser.parse_args()
     task = task_of(open_dataset(given.dataset))
     print(machine())
     rows: list[list[str]] = []
-    kind = "sharper" if given.start_from else task
+    kind = "polished" if given.start_from else task
+    length = {"cooldown": given.cooldown} if given.start_from else {"steps": MOST_STEPS, "max_seconds": given.seconds}
+    after = f"{given.cooldown} steps" if given.start_from else f"{given.seconds:.0f} s"
     for place, (name, variant) in enumerate(VARIANTS[kind].items()):
-        run, spec = given.work / f"{kind}-{given.seconds:.0f}" / str(place), variant.spec(name, task)
+        if given.only is not None and place not in given.only:
+            continue
+        run, spec = given.work / f"{kind} {after}" / str(place), variant.spec(name, task)
         PRESETS[spec.name] = spec
         with variant.in_place():
             if not (run / "summary.json").exists():
                 shutil.rmtree(run, ignore_errors=True)  # what was stopped in between would get its time twice
-                train_model(given.dataset, run, preset=spec.name, source=given.start_from, steps=MOST_STEPS,
-                            precision="mixed_bfloat16", max_seconds=given.seconds, val_every=MOST_STEPS,
-                            val_images=given.images, checkpoint_every=MOST_STEPS)  # fmt: skip
+                train_model(given.dataset, run, preset=spec.name, source=given.start_from, precision="mixed_bfloat16",
+                            val_every=MOST_STEPS, val_images=given.images, checkpoint_every=MOST_STEPS, **length)  # fmt: skip
             share = share_of_originals(given.dataset, run, spec, task, given.images)
         last = [row for row in RunFolder(run).rows() if row["kind"] == "validation"][-1]
         figures, steps = last["figures"], last["step"]
@@ -97,7 +102,7 @@ def main() -> None:
                      str(steps * spec.batch)])  # fmt: skip
         print(" | ".join(rows[-1]), flush=True)
     table(
-        f"`mend` and changes of it after {given.seconds:.0f} s each: {TITLES[task]}, on {given.images} images",
+        f"`mend` and changes of it after {after} each: {TITLES[task]}, on {given.images} images",
         ["", *HEADS[task], "steps", "images"],
         rows,
     )

@@ -91,6 +91,12 @@ def two_scales(spec: Spec, precision: str, x: Any) -> Any:
     return layers.Concatenate(dtype=precision, name="scales")([whole, half])
 
 
+def squared(spec: Spec, fooled: Any, fake: Any, b: Any) -> dict[str, Any]:
+    """`losses.generator_losses` with 4 mean (fake - b)² in the place of mean |fake - b|: it aims at the mean, not the median."""
+    found = generator_losses(spec, fooled, fake, b)
+    return {**found, "g_loss": found["g_loss"] + spec.l1_weight * (4.0 * ops.mean(ops.square(fake - b)) - found["g_l1"])}
+
+
 def in_lab(spec: Spec, fooled: Any, fake: Any, b: Any) -> dict[str, Any]:
     """`losses.generator_losses` with L1 in CIELAB, a hundredth of it, in the place of L1 in sRGB."""
     found = generator_losses(spec, fooled, fake, b)
@@ -155,10 +161,10 @@ COLORIZE = {
     "Adam for all kernels": Variant({"muon": 0.0}),
     "the discriminator from the first step, weight 2": Variant({"alone": 0, "adversarial_weight": 2.0}),
 }
-LATE = {"learning_rate": MEND.learning_rate / 3, "muon": MEND.muon / 3, "alone": 0}  # such a run begins with fresh optimizers
-SHARPER = {  # that go on from a run of `mend`
-    "the same loss": Variant(LATE),
-    "adversarial weight 0.5": Variant({**LATE, "adversarial_weight": 0.5}),
-    "adversarial weight 2": Variant({**LATE, "adversarial_weight": 2.0}),
+POLISHED = {  # that go on from a run of `mend`, with a cooldown
+    "the same loss": Variant({"alone": 0}),
+    "squares in the place of L1": Variant({"alone": 0}, {"pix2pix.losses.generator_losses": squared}),
+    "adversarial weight 0.5": Variant({"alone": 0, "adversarial_weight": 0.5}),
+    "adversarial weight 2": Variant({"alone": 0, "adversarial_weight": 2.0}),
 }
-VARIANTS = {"mosaic": MOSAIC, "colorize": COLORIZE, "sharper": SHARPER}
+VARIANTS = {"mosaic": MOSAIC, "colorize": COLORIZE, "polished": POLISHED}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import variants
-from bench.variants import COLORIZE, MOSAIC, VARIANTS, Variant
+from bench.variants import COLORIZE, MOSAIC, POLISHED, VARIANTS, Variant
 from dataset_tools.metrics import srgb_to_lab
 from pix2pix import losses
 from pix2pix.model import Pix2Pix
@@ -35,7 +35,7 @@ def update(variant: Variant, task: str = "mosaic") -> dict[str, float]:
 
 def test_each_is_another_spec_or_has_a_part_swapped() -> None:
     for kind, several in VARIANTS.items():
-        task = "mosaic" if kind == "sharper" else kind
+        task = "mosaic" if kind == "polished" else kind
         known = [(variant.spec("same", task), sorted(variant.swapped)) for variant in several.values()]
         assert all(one not in known[:place] for place, one in enumerate(known)), kind
 
@@ -46,6 +46,12 @@ def test_features_matched_are_a_part_of_the_loss() -> None:
     assert told["g_loss"] == pytest.approx(early + 10 * told["g_features"], rel=1e-4)
     assert told["g_features"] > 0
     assert "g_features" not in update(Variant(variants.EARLY)), "it is put back"
+
+
+def test_squares_stand_in_for_l1() -> None:
+    told = update(POLISHED["squares in the place of L1"])
+    assert told["g_l1"] > 0.1
+    assert told["g_loss"] > 300 * told["g_l1"] ** 2 > told["g_l1"]
 
 
 def test_gradients_stand_in_for_ssim() -> None:
