@@ -73,13 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ablation")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--images", type=int, default=64, help="to validate on")
+    parser.add_argument("--images", type=int, default=64, help="to validate on, at most")
     parser.add_argument("--start-from", type=Path, metavar="RUN")
     parser.add_argument("--cooldown", type=int, default=400, metavar="STEPS", help="with --start-from")
     parser.add_argument("--only", type=int, nargs="*", metavar="N", help="the variants of these numbers, from 0")
     parser.add_argument("--work", type=Path, default=Path("build/bench/ablation"))
     given = parser.parse_args()
-    task = task_of(open_dataset(given.dataset))
+    data = open_dataset(given.dataset)
+    task, images = task_of(data), min(given.images, len(data.pairs("val")))
     print(machine())
     rows: list[list[str]] = []
     kind = "polished" if given.start_from else task
@@ -94,15 +95,15 @@ def main() -> None:
             if not (run / "summary.json").exists():
                 shutil.rmtree(run, ignore_errors=True)  # what was stopped in between would get its time twice
                 train_model(given.dataset, run, preset=spec.name, source=given.start_from, precision="mixed_bfloat16",
-                            val_every=MOST_STEPS, val_images=given.images, checkpoint_every=MOST_STEPS, **length)  # fmt: skip
-            share = share_of_originals(given.dataset, run, spec, task, given.images)
+                            val_every=MOST_STEPS, val_images=images, checkpoint_every=MOST_STEPS, **length)  # fmt: skip
+            share = share_of_originals(given.dataset, run, spec, task, images)
         last = [row for row in RunFolder(run).rows() if row["kind"] == "validation"][-1]
         figures, steps = last["figures"], last["step"]
         rows.append([name, told(task, figures, "restored"), told(task, figures, "raw"), f"{share:.2f}", str(steps),
                      str(steps * spec.batch)])  # fmt: skip
         print(" | ".join(rows[-1]), flush=True)
     table(
-        f"`mend` and changes of it after {after} each: {TITLES[task]}, on {given.images} images",
+        f"`mend` and changes of it after {after} each: {TITLES[task]}, on {images} images",
         ["", *HEADS[task], "steps", "images"],
         rows,
     )

@@ -37,6 +37,7 @@ FACES = ("", "faces", "distance: restored", "bicubic", "the mosaic", "restored /
          "`article`: distance, nearer, found")  # fmt: skip
 COLOURS = ("", "model", "photos", "ΔE2000", "of the gray copy", "share of it", "less by", "colourfulness / the originals'",
            "Fréchet distance of the chroma, restored / gray")  # fmt: skip
+SEEN = ("restored_detected", "bicubic_detected")
 JUDGES = ("identity", "same_person", "detected")
 FAILURES = {  # what is hard in it: a pair of mosaics-16
     "a profile: the eye is gone": "08-a0e301dd65d463d3-0",
@@ -166,12 +167,15 @@ def lightness(work: Path, model: str, dataset: str) -> None:
             told.append([*first, f"{mean('restored_psnr') - mean('bicubic_psnr'):+.2f}",
                          f"{mean('restored_ssim') - mean('bicubic_ssim'):+.3f}",
                          f"{mean('restored_identity'):.3f} / {mean('bicubic_identity'):.3f}",
-                         f"{mean('restored_detected'):.2f}"])  # fmt: skip
+                         " / ".join(f"{sum(float(row[name] or 0) for row in some):.0f}" for name in SEEN)
+                         + f" of {sum(bool(row['restored_detected']) for row in some)}"])  # fmt: skip
         else:
             told.append([*first, f"{mean('restored_delta_e'):.2f}", f"{mean('restored_delta_e') / mean('input_delta_e'):.2f}",
-                         f"{mean('restored_colourfulness') / mean('original_colourfulness'):.2f}"])  # fmt: skip
-    head = (["dB over bicubic", "SSIM over bicubic", "identity distance, restored / bicubic", "found"] if model == "mosaic"
-            else ["ΔE2000", "share of the gray copy's", "colourfulness"])  # fmt: skip
+                         f"{mean('restored_colourfulness') / mean('original_colourfulness'):.2f}",
+                         str(sum(float(row["restored_delta_e"]) > float(row["input_delta_e"]) for row in some))])  # fmt: skip
+    head = (["dB over bicubic", "SSIM over bicubic", "identity distance, restored / bicubic", "found, restored / bicubic"]
+            if model == "mosaic"
+            else ["ΔE2000", "share of the gray copy's", "colourfulness", "worse than gray"])  # fmt: skip
     table(f"{model}, {dataset}, by the lightness of the face", ["L* of the face", "faces", *head], told)
 
 

@@ -162,9 +162,9 @@ COLORIZE = {
     "the discriminator from the first step, weight 2": Variant({"alone": 0, "adversarial_weight": 2.0}),
 }
 POLISHED = {  # that go on from a run of `mend`, with a cooldown
-    "the same loss": Variant({"alone": 0}),
-    "squares in the place of L1": Variant({"alone": 0}, {"pix2pix.losses.generator_losses": squared}),
-    "adversarial weight 0.5": Variant({"alone": 0, "adversarial_weight": 0.5}),
-    "adversarial weight 2": Variant({"alone": 0, "adversarial_weight": 2.0}),
+    "the same loss": Variant(),
+    "squares in the place of L1": Variant({}, {"pix2pix.losses.generator_losses": squared}),
+    "adversarial weight 0.5": Variant({"adversarial_weight": 0.5}),
+    "adversarial weight 2": Variant({"adversarial_weight": 2.0}),
 }
 VARIANTS = {"mosaic": MOSAIC, "colorize": COLORIZE, "polished": POLISHED}

@@ -50,8 +50,9 @@ def test_features_matched_are_a_part_of_the_loss() -> None:
 
 def test_squares_stand_in_for_l1() -> None:
     told = update(POLISHED["squares in the place of L1"])
-    assert told["g_l1"] > 0.1
-    assert told["g_loss"] > 300 * told["g_l1"] ** 2 > told["g_l1"]
+    assert (
+        told["g_loss"] > 400 * told["g_l1"] ** 2 > 2 * 100 * told["g_l1"]
+    )  # a mean of squares is never below the square of the mean
 
 
 def test_gradients_stand_in_for_ssim() -> None:
@@ -88,6 +89,5 @@ def test_lab_is_that_of_the_metrics() -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)
     assert np.abs(np.asarray(variants.lab(to_float(rgb)))[0] - srgb_to_lab(rgb[0])).max() < 0.2
     told: dict[str, Any] = update(COLORIZE["L1 in CIELAB"], "colorize")
-    plain = losses.generator_losses.__module__
-    assert plain == "pix2pix.losses", "it is put back"
+    assert losses.generator_losses is variants.generator_losses, "it is put back"
     assert told["g_loss"] != pytest.approx(100 * told["g_l1"] + 5 * told["g_ssim"] + 0.1 * told["g_adversarial"], rel=1e-3)
