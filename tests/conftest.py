@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not SOAK:
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+def some(fast: Sequence[Any], slow: Sequence[Any] = (), soak: Sequence[Any] = ()) -> list[Any]:
+    """Values of a parameter: for `make check`, for `make test`, and for `make soak` alone."""
+    marked = ((slow, pytest.mark.slow), (soak, pytest.mark.soak))
+    return [*fast, *(pytest.param(each, marks=mark) for values, mark in marked for each in values)]
 
 
 def textured(seed: int, height: int = 96, width: int = 96) -> np.ndarray:

@@ -112,9 +112,8 @@ def number(cell: str) -> float:
     return float(found[0])
 
 
-@pytest.mark.parametrize(
-    "backend", [pytest.param("jax", marks=pytest.mark.soak), pytest.param("tensorflow", marks=pytest.mark.slow)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_small(backend: str) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "bench.gpu", "--small"], capture_output=True, text=True, cwd=ROOT,

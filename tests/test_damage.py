@@ -33,7 +33,7 @@ from tests.builds import contents, counts, photomend, published
 CENTER = Recipe(size=64, crop="center")
 AS_CENTER = ("--size", 64, "--crop", "center", "--workers", 2)
 MEMORY = 1500  # MB, for a parent and two workers
-DAMAGED = counts(60, 500)
+DAMAGED = counts(40, 500)
 
 
 def photo_rows(dataset: Path) -> dict[str, dict]:
@@ -139,7 +139,7 @@ def test_folders_in_folders(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_files_that_vanish_change_and_grow(write_photos, tmp_path: Path, record_property) -> None:  # type: ignore[no-untyped-def]
     """Someone works in the archive during the build. A later, quiet build makes good whatever was seen amid a change."""
-    number = counts(80, 400)
+    number = counts(50, 400)
     names = [f"{index}.{'jpg' if index % 2 else 'png'}" for index in range(number)]
     archive = write_photos({name: index for index, name in enumerate(names)}, height=500, width=500)
     stop, done = threading.Event(), Counter[str]()
@@ -267,7 +267,7 @@ def test_files_that_may_not_grow(write_photos, tmp_path: Path, record_property) 
     assert photomend(*line, tmp_path / "whole").code == 0
     sizes = sorted({path.stat().st_size for path in (tmp_path / "whole").rglob("*")} - {0})
     sizes = [size for size in sizes if size > 1000]  # what a command says must fit into a file, too
-    limits = [1000, *np.random.default_rng(7).permutation([size - 1 for size in sizes])[: counts(2, 20)], sizes[-1] - 1]
+    limits = [1000, *np.random.default_rng(7).permutation([size - 1 for size in sizes])[: counts(1, 20)], sizes[-1] - 1]
     for limit in map(int, limits):
 
         def limited(limit: int = limit) -> None:

@@ -26,6 +26,7 @@ from pix2pix.export import load_generator, write_model_file
 from pix2pix.layers import Between, KeepMeans
 from pix2pix.networks import build_generator
 from pix2pix.spec import PRESETS, Spec
+from tests.conftest import some
 from tests.test_export import VARIANTS, card
 from tests.test_networks import SMALL, scramble
 from tests.test_pipelines_engines import write_model
@@ -41,7 +42,7 @@ KERAS = ("litert", "savedmodel")  # what is made of the Keras network
 
 def kinds(fast: str) -> list[Any]:
     """The names in SMALL, all but one of them slow."""
-    return [name if name == fast else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+    return some([fast], [name for name in SMALL if name != fast])
 
 
 def model(folder: Path, spec: Spec, wrong: Callable[[Any], None] | None = None) -> Path:
@@ -347,8 +348,8 @@ def export_format(writer: Any) -> Any:
 # --- everything, and a process of its own
 
 
-SHIPPED = [PRESETS["mend"].for_task(task) for task in ("mosaic", "colorize")]  # the networks of the models that ship
-EVERY = [pytest.param(spec, marks=pytest.mark.slow if spec in SHIPPED else pytest.mark.soak) for spec in VARIANTS]
+SHIPS = PRESETS["mend"].for_task("mosaic")  # the network of the model that most will export
+EVERY = some([], [SHIPS], [spec for spec in VARIANTS if spec != SHIPS])
 
 
 @pytest.mark.parametrize("format", KERAS)

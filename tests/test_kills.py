@@ -26,7 +26,7 @@ from tests.builds import PATIENCE, command, counts, of_session, published
 from tests.conftest import textured
 
 KILLS = counts(3, 20)  # of each kind
-PHOTOS = counts(60, 100)
+PHOTOS = counts(40, 100)
 
 
 def line_of(archive: Path, dataset: Path, workers: int) -> list[str]:

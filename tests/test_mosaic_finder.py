@@ -10,6 +10,7 @@ from dataset_tools.mosaic_finder import find_mosaics
 from dataset_tools.mosaic_grid import Grid
 from dataset_tools.mosaic_regions import Region, find_regions
 from pipelines.regions import pasted, restored_around
+from tests.conftest import some
 from tests.test_mosaic_regions import box, ellipse, jpeg, laid, overlap, photo
 
 # side of the photo, side that it is resized to, block
@@ -36,8 +37,8 @@ def together(regions: list[Region], shape: tuple[int, ...]) -> Region:
 
 
 @pytest.mark.parametrize(("side", "to", "block"), SIZES)
-@pytest.mark.parametrize("number", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (3, 4, 7, 9))])
-@pytest.mark.parametrize("quality", [0, pytest.param(85, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", some([0], [3, 7], [4, 9]))
+@pytest.mark.parametrize("quality", some([0], [85]))
 def test_the_lines_are_found_and_nearly_all_of_the_mosaic(side: int, to: int, block: int, number: int, quality: int) -> None:
     shown, _, where = resized(number, side, to, block, quality)
     regions = find_mosaics(shown)
@@ -49,7 +50,7 @@ def test_the_lines_are_found_and_nearly_all_of_the_mosaic(side: int, to: int, bl
     assert overlap(together(regions, shown.shape), where) > 0.75
 
 
-@pytest.mark.parametrize("number", [3, *(pytest.param(each, marks=pytest.mark.slow) for each in (2, 5, 11, 17))])
+@pytest.mark.parametrize("number", some([3], [2, 5], [11, 17]))
 def test_edges_that_enlarging_spread_are_found_at_half_the_size(number: int) -> None:
     """Cells of 10 pixels, enlarged 1.6 times, bilinear, as a JPEG: the photo itself shows no grid, or a piece of a wrong one."""
     rgb, side = photo(number, 768), round(1.6 * 768)
@@ -86,8 +87,8 @@ def test_the_model_sees_the_cells_as_they_were_before() -> None:
     assert np.abs(pixels.astype(int) - shown[rows, columns]).mean() < 3  # of a model that makes nothing
 
 
-@pytest.mark.parametrize("block", [13, *(pytest.param(each, marks=pytest.mark.slow) for each in (8, 16, 33))])
-@pytest.mark.parametrize("number", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (3, 4, 7))])
+@pytest.mark.parametrize("block", some([13], [8, 16], [33]))
+@pytest.mark.parametrize("number", some([0], [3], [4, 7]))
 def test_a_mosaic_that_was_not_resized_stays_what_it_was(block: int, number: int) -> None:
     rgb = photo(number)
     for shown in (laid(rgb, ellipse(rgb), Grid(block, 3, 5)), jpeg(laid(rgb, ellipse(rgb), Grid(block, 3, 5)))):
@@ -105,7 +106,7 @@ def test_both_kinds_in_one_photo() -> None:
     assert (plain.grid, plain.box) == (Grid(20), (700, 40, 900, 240))
 
 
-@pytest.mark.parametrize("number", [1, *(pytest.param(each, marks=pytest.mark.slow) for each in range(2, 24, 3))])
+@pytest.mark.parametrize("number", some([1], range(2, 24, 6), range(5, 24, 6)))
 def test_photos_without_a_mosaic_have_none(number: int) -> None:
     rgb = photo(number)
     for to in (500, 1000):

@@ -23,7 +23,7 @@ from tests.training import command, environment, log, mosaics, same_arrays, trai
 
 pytestmark = pytest.mark.slow
 
-KILLS = counts(3, 24)
+KILLS = counts(2, 24)
 DISKS = counts(1, 12)
 STEPS, EVERY = 120, 10
 OPTIONS = ("--preset", "tiny", "--batch", 2, "--val-images", 2, "--precision", "float32", "--val-every", EVERY,
