@@ -28,6 +28,7 @@ PARTS = {  # name -> arguments of pytest
     "damage": ["tests/test_damage.py"],
     "training": ["tests/test_train_kills.py", "tests/test_strategies.py", "tests/test_backends.py"],
     "restoring": ["tests/test_restore_damage.py", "tests/test_resume.py"],
+    "page": ["tests/test_page.py"],
     "ray": ["tests/test_engine_ray.py"],
     "exports": ["tests/test_export.py", "tests/test_export_formats.py"],
     "mosaics": ["tests/test_mosaic_finder.py", "tests/test_mosaic_regions.py"],

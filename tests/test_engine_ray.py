@@ -92,7 +92,7 @@ def test_for_no_job_no_cluster_is_started() -> None:
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_every_job_is_done_once_jobs_are_read_as_needed_and_workers_are_closed(tmp_path: Path) -> None:
     read = 0
 
@@ -113,7 +113,7 @@ def test_every_job_is_done_once_jobs_are_read_as_needed_and_workers_are_closed(t
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_job_that_dies_and_one_that_hangs_cost_only_themselves() -> None:
     done: dict[int, Any] = {}
     for job, result in run_ray(Square(dies_at=45, hangs_at=90), range(200), 2, limit=3.0):
@@ -125,7 +125,7 @@ def test_a_job_that_dies_and_one_that_hangs_cost_only_themselves() -> None:
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_error_ends_the_run_as_itself(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"^no room$"):
         list(run_ray(Square(raises_at=30, notes=str(tmp_path)), range(500), 2, None))
@@ -133,7 +133,7 @@ def test_an_error_ends_the_run_as_itself(tmp_path: Path) -> None:
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_folder_that_a_machine_does_not_see_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"of the Ray cluster does not see {tmp_path / 'absent'}: put archive and dataset"):
         list(run_ray(Square(), range(5), 1, None, shared=[tmp_path, tmp_path / "absent"]))
@@ -251,7 +251,7 @@ def start(tmp_path: Path, jobs: int, dies: int = -1, *before: str) -> subprocess
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_the_one_that_began_them(tmp_path: Path, short_tmp: Path, how: signal.Signals) -> None:
     driver = start(tmp_path, 100_000)

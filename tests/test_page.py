@@ -377,6 +377,7 @@ def test_removing_a_photo_leaves_the_others_alone(page: Browser, tmp_path: Path)
     assert page.states() == ["restored", "restored"]
 
 
+@pytest.mark.soak
 def test_what_was_cancelled_can_be_restored_after_all(page: Browser, tmp_path: Path) -> None:
     page.run(
         "await page.setInputFiles('#files', given.path);"
@@ -567,6 +568,7 @@ def test_a_browser_without_simd_is_told_so(shared: Browser, url: str) -> None:
     assert shared.text("#status") == "cells: This browser has no WebAssembly SIMD, which models need: use a newer one."
 
 
+@pytest.mark.soak
 def test_webgpu_makes_the_same_pixels(shared: Browser, url: str, models: dict[str, Path], tmp_path: Path) -> None:
     """On a GPU that is computed by software, which the page would not take if it were told."""
     shared.run("await begin()")
@@ -619,6 +621,7 @@ def test_the_exported_page_works_offline(shared: Browser, models: dict[str, Path
     }
 
 
+@pytest.mark.soak
 def test_a_site_that_fails_or_redirects_keeps_its_page(shared: Browser, models: dict[str, Path], tmp_path: Path) -> None:
     """The service worker shows what it kept where the server says 500, and leaves redirects to the browser."""
     import http.server
