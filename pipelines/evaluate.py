@@ -32,7 +32,7 @@ from pipelines.figures import (
     intervals,
     means,
 )
-from pipelines.identity import OTHER_PERSON, Identity
+from pipelines.identity import OTHER_PERSON, Identity, near_others
 from pipelines.restore import (
     BATCH,
     DEFAULT_METRICS,
@@ -99,7 +99,9 @@ def evaluate_model(
         ranking = ", ".join(name for name in names if METRICS[name].better != "none")
         raise UsageError(f"--by {by}: choose one of {ranking}{where}")
     rule = group_rule(per, option="--per")
-    judges: list[Judge] = [*([Identity()] if identity else []), *([Detected()] if detected else [])]
+    faces = Identity() if identity else None
+    judges: list[Judge] = [*([faces] if faces else []), *([Detected()] if detected else [])]
+    owners: list[object] = []  # of each face that `faces` saw: whose it is
     chosen = evenly(len(pairs), SHEET_ROWS) if sheet else set()
     rows: list[dict[str, Any]] = []
     measured: list[Figures] = []
@@ -124,6 +126,7 @@ def evaluate_model(
                 for judge in judges:
                     if verdict := judge.judge(images):
                         verdicts[judge.name].append(verdict)
+                        owners += [pair.group or len(rows)] if judge is faces else []
                         row |= {f"{name.replace(' ', '_')}_{judge.name}": value for name, value in verdict.items()}
                 rows.append(row)
                 measured.append(figures)
@@ -139,9 +142,13 @@ def evaluate_model(
     order = [name for name in means(measured) if name != "original"]
     groups = _grouped(rule, pairs, measured) if per else {}
     judged = [_judged(judge, verdicts[judge.name], order) for judge in judges]
-    if identity:
+    if faces:
         nearer = [{name: float(value < OTHER_PERSON) for name, value in each.items()} for each in verdicts[Identity.name]]
         judged.append(Judged("same_person", f"share of the faces nearer than {OTHER_PERSON}", len(nearer), _means(nearer, order)))
+        count, near = near_others(faces.seen, owners)
+        title = f"share that is nearer than {OTHER_PERSON} to the original of another group"
+        shares = {name: near[name] for name in (*order, "original") if name in near}
+        judged += [Judged("another_person", title, count, shares, of="pair")] if count else []
     if len(pairs) > 1 and "delta_e" in names:
         away = {name: frechet.distance(np.stack(colours[name]), np.stack(colours["original"])) for name in order}
         judged.append(Judged("frechet", frechet.TITLE, len(pairs), away, of="image"))

@@ -17,6 +17,7 @@ from pipelines.restore import Figures, Rgb, Shown
 KNOWN = "grid known"  # a mosaic restored with its grid told; "restored" is what its pixels tell
 Intervals = dict[str, dict[str, float]]  # {metric: {"mean" | "low" | "high": value}}
 
+FEWEST = 5  # images or groups that an interval takes: of fewer it would say next to nothing
 SHEET_ROWS = 24  # at most
 RANKED_ROWS = 12  # of a sheet of the best, or of the worst
 
@@ -36,10 +37,10 @@ def means(measured: Sequence[Figures]) -> Figures:
 def intervals(measured: Sequence[Figures], groups: Sequence[str] = ()) -> dict[str, Intervals]:
     """How far "restored" is from each of the others, in pairs: {name: {metric: {"mean", "low", "high"}}}.
 
-    low and high: the mean -+ 1.96 standard errors, 95 in 100 if the images stand for those that are to come; only of metrics that
-    rank, and of what all images have. `groups`: of each image; what images of one group have in common counts once (standard
-    errors clustered by group, Liang and Zeger 1986). Without groups, or where one is "", each image is one; of one alone there is
-    only the mean.
+    low and high: 95 in 100 if the images stand for those that are to come, by Student's t; only of metrics that rank, and of what
+    all images have. `groups`: of each image; what images of one group have in common counts once (standard errors clustered by
+    group, Liang and Zeger 1986; as many degrees of freedom as groups, less one). Without groups, or where one is "", each image
+    is one; of fewer than FEWEST there is only the mean.
     """
     members: dict[object, list[int]] = {}
     for place in range(len(measured)):
@@ -53,11 +54,19 @@ def intervals(measured: Sequence[Figures], groups: Sequence[str] = ()) -> dict[s
             away = np.array([row["restored"][metric] - row[name][metric] for row in measured])
             mean, count = float(away.mean()), len(members)
             told[name][metric] = {"mean": mean}
-            if count > 1:
+            if count >= FEWEST:
                 square = sum(float((away[places] - mean).sum()) ** 2 for places in members.values())
-                reach = 1.96 * (count / (count - 1) * square) ** 0.5 / len(away)
+                reach = student(count - 1) * (count / (count - 1) * square) ** 0.5 / len(away)
                 told[name][metric] |= {"low": mean - reach, "high": mean + reach}
     return told
+
+
+def student(freedom: int) -> float:
+    """The 97.5th percentile of Student's t, to 0.01 from four degrees of freedom on (Abramowitz and Stegun 1964, 26.7.5)."""
+    z = 1.959964  # of the normal distribution
+    square = z * z
+    terms = (square + 1) / 4, (5 * square**2 + 16 * square + 3) / 96, (3 * square**3 + 19 * square**2 + 17 * square - 15) / 384
+    return z * (1 + terms[0] / freedom + terms[1] / freedom**2 + terms[2] / freedom**3)
 
 
 def interval(told: Mapping[str, float], digits: int) -> str:

@@ -7,7 +7,7 @@ Learning"); its author holds two faces nearer than 0.6 to be of one person. Weig
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ CHIP, PADDING = 150, 0.25  # pixels a side of what the network sees, and how muc
 
 class Identity:
     """A judge: how far faces are from that of the original, all cut out by where the original shows it.
+
+    `seen` keeps what it saw: for each of the images that show a face the embeddings, (128,), "original" among them.
 
     Raises:
         MissingDependency: dlib or its models are not installed.
@@ -43,6 +45,7 @@ class Identity:
                 "the identity distance needs dlib: pip install 'photomend[identity]', or leave --identity away"
             )
         folder = Path(models.submodule_search_locations[0]) / "models"
+        self.seen: list[dict[str, NDArray[np.float64]]] = []
         self._dlib: Any = dlib
         self._detector = dlib.get_frontal_face_detector()
         self._landmarks = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
@@ -53,14 +56,9 @@ class Identity:
         place = self._place(images["original"])
         if place is None:
             return None
-        seen = {name: self._seen(rgb, place) for name, rgb in images.items()}
-        truth = seen.pop("original")
-        return {name: float(np.linalg.norm(each - truth)) for name, each in seen.items()}
-
-    def descriptor(self, rgb: Rgb) -> NDArray[np.float64] | None:
-        """(128,): of the largest face in the image; None where it shows none."""
-        place = self._place(rgb)
-        return None if place is None else self._seen(rgb, place)
+        seen = {name: self._embedded(rgb, place) for name, rgb in images.items()}
+        self.seen.append(seen)
+        return {name: float(np.linalg.norm(each - seen["original"])) for name, each in seen.items() if name != "original"}
 
     def close(self) -> None:
         """Nothing to be given back."""
@@ -69,6 +67,29 @@ class Identity:
         found = self._detector(np.ascontiguousarray(rgb), 1)
         return self._landmarks(np.ascontiguousarray(rgb), max(found, key=lambda box: box.area())) if found else None
 
-    def _seen(self, rgb: Rgb, place: Any) -> NDArray[np.float64]:
+    def _embedded(self, rgb: Rgb, place: Any) -> NDArray[np.float64]:
         chip = self._dlib.get_face_chip(np.ascontiguousarray(rgb), place, CHIP, PADDING)
         return np.array(self._network.compute_face_descriptor(chip))
+
+
+def near_others(seen: Sequence[Mapping[str, NDArray[np.float64]]], groups: Sequence[Hashable]) -> tuple[int, dict[str, float]]:
+    """How often a face passes for somebody else's: what its distance to its own original must be held against.
+
+    Args:
+        seen: as in `Identity`.
+        groups: whose they are; who is of one group may be one person.
+
+    Returns:
+        How many pairs there are, of a face and the original of another group; and {name: the share of them that are nearer than
+        OTHER_PERSON}, "original" among the names. No share where there is no pair.
+    """
+    others = [np.array([group != each for each in groups]) for group in groups]
+    pairs = int(sum(each.sum() for each in others))
+    if not pairs:
+        return 0, {}
+    originals = np.stack([each["original"] for each in seen])
+    near = dict.fromkeys((name for name in seen[0] if all(name in each for each in seen)), 0)
+    for faces, other in zip(seen, others, strict=True):
+        for name in near:
+            near[name] += int((np.linalg.norm(originals[other] - faces[name], axis=1) < OTHER_PERSON).sum())
+    return pairs, {name: count / pairs for name, count in near.items()}

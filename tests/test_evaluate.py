@@ -12,7 +12,19 @@ import pytest
 from dataset_tools import build, image_io, manifest, metrics, pairs, resources, staging
 from dataset_tools.errors import DatasetError, ModelFileError, UsageError
 from pipelines import evaluate_model
-from pipelines.figures import KNOWN, _caption, csv_text, evenly, figures_table, flatten, intervals, intervals_lines, means
+from pipelines.figures import (
+    KNOWN,
+    _caption,
+    csv_text,
+    evenly,
+    figures_table,
+    flatten,
+    intervals,
+    intervals_lines,
+    means,
+    student,
+)
+from pipelines.identity import near_others
 from pipelines.restore import Shown
 from tests.conftest import textured
 from tests.test_pipelines_engines import write_model
@@ -71,26 +83,34 @@ def test_colour_is_measured_where_colour_was_taken_away(write_photos, tmp_path: 
 
 
 def test_how_far_it_is_from_the_baselines_is_told_in_pairs_with_intervals() -> None:
-    away = np.array([1.0, 2.0, 4.0, 5.0])
+    away = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     measured = [{"restored": {"psnr": 20 + each, "colourfulness": 3.0}, "input": {"psnr": 20.0, "colourfulness": 0.0}, KNOWN: {},
                  "original": {}} for each in away]  # fmt: skip
-    reach = 1.96 * away.std(ddof=1) / 2
+    reach = 2.776 * away.std(ddof=1) / 5**0.5  # Student's t of four degrees of freedom
     told = intervals(measured)
-    assert told == {"input": {"psnr": {"mean": 3.0, "low": pytest.approx(3 - reach), "high": pytest.approx(3 + reach)}}}
-    assert intervals_lines(told) == ["beside input: PSNR +3.000 (+1.211 to +4.789)"]
-    assert intervals(measured[:1]) == {"input": {"psnr": {"mean": 1.0}}}
+    assert told == {
+        "input": {"psnr": {"mean": 3.0, "low": pytest.approx(3 - reach, abs=0.01), "high": pytest.approx(3 + reach, abs=0.01)}}
+    }
+    assert intervals_lines(told) == ["beside input: PSNR +3.000 (+1.042 to +4.958)"]
+    assert intervals(measured[:4]) == {"input": {"psnr": {"mean": 2.5}}}  # too few to tell
     assert intervals_lines(intervals(measured[:1])) == ["beside input: PSNR +1.000"]
-    assert intervals(measured, ["", "", "", ""]) == intervals(measured, ["a", "", "c", "d"]) == told
+    assert intervals(measured, ["", "", "", "", ""]) == intervals(measured, ["a", "", "c", "d", "e"]) == told
+
+
+def test_the_distribution_of_few_is_wide() -> None:
+    """Of printed tables of Student's t."""
+    for freedom, quantile in ((4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (30, 2.042), (1000, 1.962)):
+        assert student(freedom) == pytest.approx(quantile, abs=0.01)
 
 
 def test_what_a_group_has_in_common_counts_once() -> None:
-    """Three copies of each of four images tell what the four do; each image alone would make the interval too narrow."""
-    away = [1.0, 2.0, 4.0, 5.0]
+    """Three copies of each of five images tell what the five do; each image alone would make the interval too narrow."""
+    away = [1.0, 2.0, 3.0, 4.0, 5.0]
     once = [{"restored": {"psnr": 20 + each}, "input": {"psnr": 20.0}, "original": {}} for each in away]
-    three, names = [each for each in once for _ in range(3)], [name for name in "abcd" for _ in range(3)]
+    three, names = [each for each in once for _ in range(3)], [name for name in "abcde" for _ in range(3)]
     assert intervals(three, names)["input"]["psnr"] == pytest.approx(intervals(once)["input"]["psnr"])
     assert intervals(three)["input"]["psnr"]["low"] > intervals(once)["input"]["psnr"]["low"] + 0.5
-    assert intervals(three, ["a"] * 12) == {"input": {"psnr": {"mean": 3.0}}}
+    assert intervals(three, ["a"] * 15) == {"input": {"psnr": {"mean": 3.0}}}
 
 
 def test_a_model_of_mosaics_is_told_the_grid_too(write_photos, tmp_path: Path) -> None:
@@ -209,15 +229,30 @@ def test_identity_is_the_distance_to_the_original_where_it_shows_a_face(tmp_path
     image_io.write(tmp_path / "ds" / "test" / "nobody.png", pairs.stitch(textured(1, 256, 256), textured(2, 256, 256)), "PNG")
     result = evaluate_model(write_model(tmp_path / "same.onnx", 256), tmp_path / "ds", identity=True)
     assert result.images == 3
-    judged, same = result.judged
+    judged, same, another = result.judged
     assert (judged.name, judged.images) == ("identity", 2)
     assert judged.means["restored"] == judged.means["input"] > 0.6  # sixteen cells a side are nobody
     assert (same.name, same.images, same.means) == ("same_person", 2, {"restored": 0.0, "input": 0.0})
+    assert (another.name, another.images) == ("another_person", 2)
+    assert another.means == {"restored": 0.0, "input": 0.0, "original": 0.0}
+    assert "share that is nearer than 0.6 to the original of another group, 2 pairs: restored 0.000" in result.table()
     assert "share of the faces nearer than 0.6, 2 faces: restored 0.000, input 0.000" in result.table()
     assert "identity distance (below 0.6 dlib takes two faces for one person), 2 faces: restored 0." in result.table()
     assert result.summary()["identity"] == judged.means
     assert result.summary()["identity_faces"] == 2
     assert next(row for row in result.rows if "restored_identity" not in row)["pair"] == "test/nobody.png"
+
+
+def test_who_passes_for_somebody_else_is_counted_among_other_groups_alone() -> None:
+    def face(x: float) -> np.ndarray:
+        return np.array([x, 0.0])
+
+    seen = [{"restored": face(0.1), "original": face(0.0)}, {"restored": face(0.5), "original": face(0.2)},
+            {"restored": face(2.9), "original": face(3.0), "input": face(0.0)}]  # fmt: skip
+    assert near_others(seen, ["a", "b", "c"]) == (6, {"restored": 2 / 6, "original": 2 / 6})
+    assert near_others(seen, ["a", "a", "c"]) == (4, {"restored": 0.0, "original": 0.0})
+    assert near_others(seen, ["a", "a", "a"]) == (0, {})
+    assert near_others([], []) == (0, {})
 
 
 def test_a_detector_says_in_how_many_of_the_faces_it_finds_one(tmp_path: Path) -> None:
