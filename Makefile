@@ -1,5 +1,5 @@
 # make demo: see it work.  make test: prove it.  make check: lint, types and the fast tests, before each commit.
-# make soak: the tests with their full counts -> docs/soak.md.  make bench: what the README's figures come from (bench/README.md).
+# make soak: the tests with their full counts -> docs/soak.md.  make bench: three of the benches (bench/README.md has all).
 # make page: the page that restores in the browser, which `photomend serve` shows; needs Node.js and npm.
 PYTHON ?= python3
 BIN := .venv/bin

@@ -34,8 +34,8 @@ FACES = ("", "faces", "distance: restored", "bicubic", "the mosaic", "restored /
          "nearer than 0.6: restored, bicubic, the mosaic", "so near to another's: the same",
          "faces", "found: restored", "bicubic", "the mosaic",
          "`article`: distance, nearer, found")  # fmt: skip
-COLOURS = ("", "model", "photos", "ΔE2000", "of the gray copy", "share of it", "less by", "colourfulness / the originals'",
-           "Fréchet distance of the chroma, restored / gray")  # fmt: skip
+COLOURS = ("", "model", "photos", "ΔE2000", "of the gray copy", "share of it", "restored − gray",
+           "colourfulness / the originals'", "Fréchet distance of the chroma, restored / gray")  # fmt: skip
 SIDES = ("restored", "bicubic", "input")
 SEEN = ("restored_detected", "bicubic_detected")
 JUDGES = ("identity", "same_person", "detected")

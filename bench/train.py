@@ -20,9 +20,11 @@ from typing import Any
 
 from bench.tables import machine, spread, table, verdict
 from bench.turns import Server, ratio, take_turns
+from pix2pix.spec import PRESETS
 
 ARTICLE_STEPS = 2000
 BFLOAT = "mixed_bfloat16"
+MEND = PRESETS["mend"]
 
 
 def server(name: str, dataset: Path, preset: str, *options: str) -> Server:
@@ -38,10 +40,10 @@ def steps_part(dataset: Path, torch: str | None, work: Path, rounds: int) -> Non
         "article": server("`article`, float32", dataset, "article"),
         "article_bf16": server("`article`, mixed bfloat16", dataset, "article", "--precision", BFLOAT),
         "mend_alone": server(
-            "`mend`, batch 8, mixed bfloat16, G alone", dataset, "mend", "--precision", BFLOAT, "--play", "generator"
+            f"`mend`, batch {MEND.batch}, mixed bfloat16, G alone", dataset, "mend", "--precision", BFLOAT, "--play", "generator"
         ),
-        "mend": server("`mend`, batch 8, mixed bfloat16, both", dataset, "mend", "--precision", BFLOAT),
-        "mend_32": server("`mend`, batch 8, float32, both", dataset, "mend"),
+        "mend": server(f"`mend`, batch {MEND.batch}, mixed bfloat16, both", dataset, "mend", "--precision", BFLOAT),
+        "mend_32": server(f"`mend`, batch {MEND.batch}, float32, both", dataset, "mend"),
     }
     rows: list[list[Any]] = []
     servers = [loop, *ours.values()]
@@ -52,7 +54,7 @@ def steps_part(dataset: Path, torch: str | None, work: Path, rounds: int) -> Non
         servers += [classic, ours["paper"]]
     take_turns(servers, rounds, 2)
     for each in servers:
-        images = 8 if "batch 8" in each.name else 4
+        images = MEND.batch if "`mend`" in each.name else 4
         rows.append([each.name, spread(each.seconds), f"{images / median(each.seconds):.1f}",
                      f"{median(ratio(loop, each)):.2f}", f"{each.peak:.0f}"])  # fmt: skip
     table(
@@ -120,9 +122,7 @@ def quality_part(dataset: Path, work: Path, seeds: int) -> None:
     """`article` for 2,000 steps, `mend` for as long; time = steps × the median of a step, from the part `steps`."""
     cost = json.loads((work / "steps.json").read_text())
     whole = ARTICLE_STEPS * cost["article"]
-    from pix2pix.spec import PRESETS
-
-    alone = PRESETS["mend"].alone
+    alone = MEND.alone
 
     def seconds(step: int) -> float:
         return min(step, alone) * cost["mend_alone"] + max(0, step - alone) * cost["mend"]

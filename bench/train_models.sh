@@ -3,8 +3,9 @@
 #
 #     bench/train_models.sh PORTRAITS [WORK]       then: python -m bench.models WORK
 #
-# PORTRAITS is the archive of data/models/mosaic.md. The same photos give models as good as these: training is exact, but for
-# other cores and versions, and `mosaic` was stopped and resumed while the program still changed.
+# PORTRAITS is the archive of data/models/mosaic.md. From the root of the repository, in its environment. Training is exact on the
+# same cores and versions, but `mosaic` was stopped and resumed while the program still changed: other weights come out, of the
+# same making. Where the models are to be made anew, put them into data/models afterwards.
 set -eu
 portraits=$1
 work=${2:-build/models}
@@ -39,9 +40,9 @@ for model in mosaic colorize; do
     [ -e "$work/$model.onnx" ] || photomend export "$work/$model" "$work/$model.onnx" --float16 --license mit
 done
 
-# The article's recipe on the same photos; `compare` tells its best figures within the time that ours took.
-train mosaics article-mosaic article 13000 500
-train grays article-colorize article 3000 250
+# The article's recipe on the same photos, for at least as long as ours.
+train mosaics article-mosaic article 6000 500
+train grays article-colorize article 1000 250
 photomend compare "$work/mosaic" "$work/article-mosaic"
 photomend compare "$work/colorize" "$work/article-colorize"
 

@@ -15,12 +15,15 @@ from dataset_tools.crops import Square
 from dataset_tools.image_io import Photo
 from dataset_tools.mosaic_finder import find_mosaics
 from dataset_tools.mosaic_grid import Grid
-from dataset_tools.mosaic_regions import Region
+from dataset_tools.mosaic_regions import MOST, Region
 from pipelines import regions as places
 from pipelines.samples import in_colour, with_changes
 from pipelines.whole_image import colorized, restored_in_tiles
 
 COLOURED = 25  # levels between the channels of a pixel, on average: more than a faded or toned print has
+FEW = 8  # cells on the longer side of a mosaic: models are made of 11 and more
+FEW_CELLS = f"mosaics of fewer than {FEW} cells on the longer side, of which next to nothing is known"
+ALL_TAKEN = f"it shows {MOST} mosaics, the most that are looked for: there may be more"
 HAD_COLOURS = "it had colours, which the model's have replaced"
 COARSE = 24  # of a JPEG's luminance, its first step of quantization: that of quality 33
 
@@ -119,7 +122,8 @@ def _face_search() -> Any:
 
 def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
     rgb = photo.opaque
-    found = [each for each in find_mosaics(rgb) if _side(each) >= wishes.least and not _is_jpegs_own(photo, each)]
+    seen = find_mosaics(rgb)
+    found = [each for each in seen if _side(each) >= wishes.least and not _is_jpegs_own(photo, each)]
     found = sorted(found, key=lambda each: -int(each.mask.sum()))[: wishes.largest]
     made, mask = rgb.copy(), np.zeros(rgb.shape[:2], np.uint8)
     told: list[dict[str, Any]] = []
@@ -131,7 +135,9 @@ def _regions(engine: Engine, photo: Photo, wishes: Wishes) -> Outcome:
         told.append(_told(region))
     if not told:
         return Outcome(None)
-    return Outcome(with_changes(photo, rgb, made, mask > 0), mask, tuple(told))
+    few = sum(_side(each) < FEW * each.grid.block for each in found)
+    notes = [*([f"{FEW_CELLS}: {few}"] if few else []), *([ALL_TAKEN] if len(seen) >= MOST else [])]
+    return Outcome(with_changes(photo, rgb, made, mask > 0), mask, tuple(told), tuple(notes))
 
 
 def _is_jpegs_own(photo: Photo, region: Region) -> bool:

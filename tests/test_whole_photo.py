@@ -11,7 +11,7 @@ from dataset_tools import image_io
 from dataset_tools.cells import CELL, even
 from dataset_tools.image_rewrite import rewrite
 from dataset_tools.mosaic_grid import Grid, cell_means, prior
-from pipelines.whole_photo import Wishes, restore_whole
+from pipelines.whole_photo import ALL_TAKEN, FEW_CELLS, Wishes, restore_whole
 from pix2pix.pixels import LUMA
 from tests.test_cells import bicubic
 from tests.test_image_io import P3, encoded, png, rgb_profile
@@ -62,6 +62,32 @@ def test_a_mosaic_is_found_restored_and_told() -> None:
     assert changed[where].mean() > 0.9
     nearer = np.abs(found.photo.rgb8[where].astype(int) - rgb[where]).mean()
     assert nearer < np.abs(shown[where].astype(int) - rgb[where]).mean()
+
+
+def test_everybody_in_a_group_is_restored() -> None:
+    """It was once no more than sixteen, and nothing said so."""
+    shown = photo(1, 1280)
+    for number in range(25):
+        top, left = 30 + 250 * (number // 5), 30 + 250 * (number % 5)
+        shown = laid(shown, box(shown, top, left, top + 180, left + 150), Grid(10 + number % 4, number % 7, number % 5))
+    found = restore_whole(Known("mosaic"), of(encoded(shown, "PNG")), Wishes())
+    assert len(found.regions) == 25
+    assert found.notes == ()
+
+
+def test_so_many_mosaics_that_there_may_be_more_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.whole_photo.MOST", 1)
+    assert restore_whole(Known("mosaic"), of(encoded(with_mosaic()[2], "PNG")), Wishes()).notes == (ALL_TAKEN,)
+    assert "it shows 100 mosaics, the most that are looked for" in ALL_TAKEN
+
+
+@pytest.mark.parametrize(("cells", "notes"), [(7, (f"{FEW_CELLS}: 1",)), (9, ())])
+def test_a_mosaic_of_which_next_to_nothing_is_known_is_told(cells: int, notes: tuple[str, ...]) -> None:
+    rgb, side = photo(0, 512), cells * GRID.block
+    shown = laid(rgb, box(rgb, 163, 153, 163 + side, 153 + side), GRID)
+    found = restore_whole(Known("mosaic"), of(encoded(shown, "PNG")), Wishes())
+    assert len(found.regions) == 1
+    assert found.notes == notes
 
 
 def test_a_photo_without_a_mosaic_has_nothing_to_restore() -> None:
