@@ -66,9 +66,10 @@ def test_a_mosaic_is_found_restored_and_told() -> None:
 
 def test_everybody_in_a_group_is_restored() -> None:
     """It was once no more than sixteen, and nothing said so."""
-    shown = photo(1, 1280)
+    people = [photo(number % 24, 250) for number in range(25)]
+    shown = np.vstack([np.hstack(people[row : row + 5]) for row in range(0, 25, 5)])
     for number in range(25):
-        top, left = 30 + 250 * (number // 5), 30 + 250 * (number % 5)
+        top, left = 15 + 250 * (number // 5), 15 + 250 * (number % 5)
         shown = laid(shown, box(shown, top, left, top + 180, left + 150), Grid(10 + number % 4, number % 7, number % 5))
     found = restore_whole(Known("mosaic"), of(encoded(shown, "PNG")), Wishes())
     assert len(found.regions) == 25
