@@ -26,7 +26,7 @@ PLACE = ROOT / "docs" / "soak.md"
 PARTS = {  # name -> arguments of pytest
     "kills": ["tests/test_kills.py"],
     "damage": ["tests/test_damage.py"],
-    "training": ["tests/test_train_kills.py", "tests/test_strategies.py", "tests/test_backends.py"],
+    "training": ["tests/test_train_kills.py", "tests/test_strategies.py", "tests/test_backends.py", "tests/test_model.py"],
     "restoring": ["tests/test_restore_damage.py", "tests/test_resume.py"],
     "page": ["tests/test_page.py"],
     "ray": ["tests/test_engine_ray.py"],

@@ -19,8 +19,13 @@ with contextlib.suppress(ValueError):  # a shell starts what runs in its backgro
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Tests of minutes: begun first, so that no worker is left alone with one in the end.
+LONGEST = ("test_train_kills.py", "test_backends.py", "test_demo.py", "test_kills.py", "test_exact.py")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is marked as soak is no part of `make test`."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     if not SOAK:
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
         items[:] = [item for item in items if not item.get_closest_marker("soak")]

@@ -18,6 +18,7 @@ from pix2pix.model import LOSSES, Pix2Pix, WarmUp
 from pix2pix.muon import MOMENTUM, orthogonal
 from pix2pix.networks import variables_by_path, weights_by_path
 from pix2pix.spec import PRESETS, Spec
+from tests.conftest import some
 from tests.test_networks import SMALL, images, scramble
 
 import keras  # isort: skip
@@ -115,7 +116,7 @@ def put(model: Pix2Pix, weights: Arrays) -> None:
             weight.assign(weights[path])
 
 
-@pytest.mark.parametrize("name", ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in ("article", "paper", "mend"))])
+@pytest.mark.parametrize("name", some(["tiny"], ["article", "mend"], ["paper"]))
 def test_fused_equals_the_update_written_by_hand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = replace(SMALL[name], learning_rate=2e-3)  # so that 1e-5 is little of a step
     if name == "mend":
