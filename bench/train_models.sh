@@ -40,7 +40,7 @@ for model in mosaic colorize; do
     [ -e "$work/$model.onnx" ] || photomend export "$work/$model" "$work/$model.onnx" --float16 --license mit
 done
 
-# The article's recipe on the same photos, for at least as long as ours.
+# The article's recipe on the same photos; docs/models.md says for how long.
 train mosaics article-mosaic article 6000 500
 train grays article-colorize article 1000 250
 photomend compare "$work/mosaic" "$work/article-mosaic"

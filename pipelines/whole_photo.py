@@ -21,7 +21,7 @@ from pipelines.samples import in_colour, with_changes
 from pipelines.whole_image import colorized, restored_in_tiles
 
 COLOURED = 25  # levels between the channels of a pixel, on average: more than a faded or toned print has
-FEW = 8  # cells on the longer side of a mosaic: models are made of 11 and more
+FEW = 8  # cells on the longer side of a mosaic; the model that ships learned from 11 and more
 FEW_CELLS = f"mosaics of fewer than {FEW} cells on the longer side, of which next to nothing is known"
 ALL_TAKEN = f"it shows {MOST} mosaics, the most that are looked for: there may be more"
 HAD_COLOURS = "it had colours, which the model's have replaced"

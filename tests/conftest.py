@@ -24,7 +24,7 @@ LONGEST = ("test_train_kills.py", "test_backends.py", "test_demo.py", "test_kill
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is marked as soak is no part of `make test`."""
+    """The longest come first; what is marked as soak is no part of `make test`."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     if not SOAK:
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
