@@ -127,7 +127,8 @@ def quality_part(dataset: Path, work: Path, seeds: int) -> None:
     def seconds(step: int) -> float:
         return min(step, alone) * cost["mend_alone"] + max(0, step - alone) * cost["mend"]
 
-    steps = 100 * (int(alone + (whole - alone * cost["mend_alone"]) / cost["mend"]) // 100)
+    rest = whole - alone * cost["mend_alone"]  # seconds, for the steps of both
+    steps = 100 * (int(alone + rest / cost["mend" if rest > 0 else "mend_alone"]) // 100)
     run(dataset, work / "article", "article", ARTICLE_STEPS, 0, "float32")
     for seed in range(seeds):
         run(dataset, work / f"mend-{seed}", "mend", steps, seed, BFLOAT)

@@ -4,8 +4,7 @@
 #     bench/train_models.sh PORTRAITS [WORK]       then: python -m bench.models WORK
 #
 # PORTRAITS is the archive of data/models/mosaic.md. From the root of the repository, in its environment. Training is exact on the
-# same cores and versions, but `mosaic` was stopped and resumed while the program still changed: other weights come out, of the
-# same making. Where the models are to be made anew, put them into data/models afterwards.
+# same cores and versions: there the same weights come out. Where the models are to be made anew, put them into data/models.
 set -eu
 portraits=$1
 work=${2:-build/models}
@@ -34,8 +33,8 @@ build mosaics --degrade mosaic:block=6..24,phase=random,space=random --degrade j
 build grays --crop center --degrade grayscale:standard=random --degrade fade:p=0.4 --degrade sepia:p=0.25 --degrade grain:p=0.3 \
     --degrade jpeg:quality=60..95,subsampling=random,p=0.4
 
-train mosaics mosaic mend 5000 500
-train grays colorize mend 750 250
+train mosaics mosaic mend 11000 500
+train grays colorize mend 500 250
 for model in mosaic colorize; do
     [ -e "$work/$model.onnx" ] || photomend export "$work/$model" "$work/$model.onnx" --float16 --license mit
 done

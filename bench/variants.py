@@ -11,7 +11,7 @@ from unittest.mock import patch
 from pix2pix import losses
 from pix2pix.backend import keras, layers, ops
 from pix2pix.losses import generator_losses, objective
-from pix2pix.spec import CELL_STEM, PRESETS, GeneratorSpec, Spec
+from pix2pix.spec import PRESETS, GeneratorSpec, Spec
 
 MEND = PRESETS["mend"]
 
@@ -43,9 +43,9 @@ class Fixed(Spec):
         return self
 
 
-def generator(**changes: Any) -> dict[str, Any]:
-    """The generator of mosaics, changed so."""
-    return {"generator": replace(MEND.generator, **({"starts_from": "cells", "stem": CELL_STEM} | changes))}
+def generator(task: str = "mosaic", **changes: Any) -> dict[str, Any]:
+    """The generator for a task, changed so."""
+    return {"generator": replace(MEND.for_task(task).generator, **changes)}
 
 
 # --- parts that the package does not have
@@ -132,9 +132,9 @@ MOSAIC = {
     "batches of 8": Variant({"batch": 8}),
     "batches of 32": Variant({"batch": 32}),
     "the rate falls from step 30 on": Variant({"hold": 30}),
-    "half the channels": Variant(generator(filters=(32, 64, 128, 192))),
-    "a coarsest level of 256 channels": Variant(generator(filters=(64, 128, 256, 256))),
-    "half as many channels again": Variant(generator(filters=(96, 192, 384, 576))),
+    "half the channels": Variant(generator(filters=(16, 32, 64, 96))),
+    "twice the channels": Variant(generator(filters=(64, 128, 256, 384))),
+    "a coarsest level of 128 channels": Variant(generator(filters=(32, 64, 128, 128))),
     "two blocks on each level but the finest": Variant(generator(blocks=(1, 2, 2, 2))),
     "two blocks on the finest level": Variant(generator(blocks=(2, 1, 1, 2))),
     "a U-Net of 4 × 4 convolutions with BatchNorm, as `article`": Variant(
@@ -154,6 +154,8 @@ MOSAIC = {
 }
 COLORIZE = {
     "`mend`": Variant(),
+    "half the channels": Variant(generator("colorize", filters=(16, 32, 64, 96))),
+    "twice the channels": Variant(generator("colorize", filters=(64, 128, 256, 384))),
     "aims at colours as they are": Variant({"vivid": 1.0}),
     "at colours twice as strong": Variant({"vivid": 2.0}),
     "L1 in CIELAB": Variant({}, {"pix2pix.losses.generator_losses": in_lab}),
