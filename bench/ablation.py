@@ -5,7 +5,8 @@
 
 DATASET holds mosaics or gray copies; bench/variants.py has what is changed. With --start-from all go on from a run of `mend` for
 so many steps: what other losses make of a model that is good already. Each variant is a run folder below --work: a bench that was
-stopped does not do again what was finished. Nothing else should run beside it.
+stopped does not do again what was finished; sheet.png beside them shows what each makes of the same images. Nothing else should
+run beside it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.tables import machine, table
 from bench.variants import VARIANTS
+from dataset_tools import image_io, sheets
 from dataset_tools.manifest import open_dataset
 from dataset_tools.metrics import colourfulness
 from pix2pix.run_folder import RunFolder
@@ -26,6 +29,8 @@ from pix2pix.spec import PRESETS, Spec
 from pix2pix.task import task_of
 
 MOST_STEPS = 1_000_000
+SHOWN = 50  # rows of the sheet
+Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB
 HEADS = {
     "mosaic": ["restored", "without the moving average", "detail, 1 is the originals'"],
     "colorize": ["ΔE2000, 1 is the gray copies'", "without the moving average", "colourfulness, 1 is the originals'"],
@@ -43,8 +48,8 @@ def colours(images: list[np.ndarray]) -> float:
     return float(np.mean([colourfulness(image, image) for image in images]))
 
 
-def share_of_originals(dataset: Path, run: Path, spec: Spec, task: str, count: int) -> float:
-    """`detail` of mosaics, `colours` of gray copies, as the run's newest checkpoint restores them; 1 is the originals'."""
+def restored_by(dataset: Path, run: Path, spec: Spec, count: int) -> tuple[list[Rgb], list[Rgb], list[Rgb]]:
+    """A, what the run's newest checkpoint makes of it, and B, of the validation images."""
     from pix2pix.model import Pix2Pix
     from pix2pix.validation import Validation
 
@@ -53,9 +58,7 @@ def share_of_originals(dataset: Path, run: Path, spec: Spec, task: str, count: i
     model = Pix2Pix(spec.with_size(size))
     model.set_variables(folder.load(folder.steps()[-1])[0])
     validation = Validation(data.pairs("val"), size, count, "AtoB", spec.batch, ("psnr",), spec.cells_side, spec.stride)
-    restored = validation.restore(lambda a: model.restore(a, averaged=True))
-    measure = detail if task == "mosaic" else colours
-    return measure(restored) / measure(validation.b)
+    return validation.a, validation.restore(lambda a: model.restore(a, averaged=True)), validation.b
 
 
 def told(task: str, figures: dict[str, dict[str, float]], name: str) -> str:
@@ -82,7 +85,9 @@ def main() -> None:
     data = open_dataset(given.dataset)
     task, images = task_of(data), min(given.images, len(data.pairs("val")))
     print(machine())
+    measure = detail if task == "mosaic" else colours
     rows: list[list[str]] = []
+    shown: dict[str, list[Rgb]] = {}
     kind = "polished" if given.start_from else task
     length = {"cooldown": given.cooldown} if given.start_from else {"steps": MOST_STEPS, "max_seconds": given.seconds}
     after = f"{given.cooldown} steps" if given.start_from else f"{given.seconds:.0f} s"
@@ -96,12 +101,18 @@ def main() -> None:
                 shutil.rmtree(run, ignore_errors=True)  # what was stopped in between would get its time twice
                 train_model(given.dataset, run, preset=spec.name, source=given.start_from, precision="mixed_bfloat16",
                             val_every=MOST_STEPS, val_images=images, checkpoint_every=MOST_STEPS, **length)  # fmt: skip
-            share = share_of_originals(given.dataset, run, spec, task, images)
+            a, restored, b = restored_by(given.dataset, run, spec, images)
+        shown |= {"input": a, name: restored}
         last = [row for row in RunFolder(run).rows() if row["kind"] == "validation"][-1]
         figures, steps = last["figures"], last["step"]
-        rows.append([name, told(task, figures, "restored"), told(task, figures, "raw"), f"{share:.2f}", str(steps),
-                     str(steps * spec.batch)])  # fmt: skip
+        share = f"{measure(restored) / measure(b):.2f}"
+        over = [told(task, figures, each) for each in ("restored", "raw")]
+        rows.append([name, *over, share, str(steps), str(steps * spec.batch)])
         print(" | ".join(rows[-1]), flush=True)
+    if rows:
+        shown["original"] = b
+        sheet = sheets.grid(list(zip(*shown.values(), strict=True))[:SHOWN], titles=list(shown), cell=224)
+        image_io.write(run.with_name("sheet.png"), sheet, "PNG")
     table(
         f"`mend` and changes of it after {after} each: {TITLES[task]}, on {images} images",
         ["", *HEADS[task], "steps", "images"],
