@@ -64,6 +64,7 @@ def test_a_mosaic_is_found_restored_and_told() -> None:
     assert nearer < np.abs(shown[where].astype(int) - rgb[where]).mean()
 
 
+@pytest.mark.slow
 def test_everybody_in_a_group_is_restored() -> None:
     """It was once no more than sixteen, and nothing said so."""
     people = [photo(number % 24, 250) for number in range(25)]
