@@ -31,10 +31,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
 
 
-def some(fast: Sequence[Any], slow: Sequence[Any] = (), soak: Sequence[Any] = ()) -> list[Any]:
-    """Values of a parameter: for `make check`, for `make test`, and for `make soak` alone."""
+def some(fast: Sequence[Any], slow: Sequence[Any] = (), *, soak: Sequence[Any] = ()) -> list[Any]:
+    """Values of a parameter, tuples where there are several: for `make check`, for `make test`, and for `make soak` alone."""
     marked = ((slow, pytest.mark.slow), (soak, pytest.mark.soak))
-    return [*fast, *(pytest.param(each, marks=mark) for values, mark in marked for each in values)]
+    cases = [(each if isinstance(each, tuple) else (each,), mark) for values, mark in marked for each in values]
+    return [*fast, *(pytest.param(*each, marks=mark) for each, mark in cases)]
 
 
 def textured(seed: int, height: int = 96, width: int = 96) -> np.ndarray:

@@ -346,6 +346,7 @@ print(hashlib.sha256(b"".join(side.tobytes() for step in range(4) for side in ba
 """
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same(rows: list[PairRow]) -> None:
     batches = Batches(rows, 32, 3, seed=5, jitter=4, flip=True, window=16,
                       anew=[degradations.parse("mosaic:block=4..8,phase=random")])  # fmt: skip

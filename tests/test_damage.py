@@ -118,6 +118,7 @@ def check_output(said: str) -> None:
     assert all(character.isprintable() or character == "\n" for character in said), said
 
 
+@pytest.mark.slow
 def test_folders_in_folders(tmp_path: Path) -> None:
     """Deeper than Python's stack, and than the longest path that can be opened."""
     (tmp_path / "archive").mkdir()

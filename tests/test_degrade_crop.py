@@ -62,6 +62,7 @@ def test_a_coin_decides_where_space_is_random(photo: np.ndarray) -> None:
     assert 20 <= spaces.count("photo") <= 40
 
 
+@pytest.mark.slow
 def test_the_pixels_of_a_resized_mosaic_never_tell_a_worse_start(photo: np.ndarray) -> None:
     """Its cells lie on no grid of whole pixels: one that is found hits them by half, or is much too coarse."""
     kept = 0

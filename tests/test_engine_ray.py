@@ -87,6 +87,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @needs_ray
+@pytest.mark.slow
 def test_for_no_job_no_cluster_is_started() -> None:
     assert list(run_ray(Square(), [], 1, None, address="ray://never-looked-at")) == []
 

@@ -219,6 +219,7 @@ def test_captions_tell_what_a_colour_is_judged_by() -> None:
     assert told == ["20.00 dB · 0.500", "ΔE 8.2 · 20.00 dB"]
 
 
+@pytest.mark.slow
 def test_identity_is_the_distance_to_the_original_where_it_shows_a_face(tmp_path: Path) -> None:
     pytest.importorskip("dlib", reason="dlib is missing: pip install 'photomend[identity]'")
     for index, path in enumerate(sorted(resources.path("samples").glob("*.jpg"))[:2]):

@@ -80,6 +80,7 @@ def test_the_registry_and_the_command_know_the_same(capsys: pytest.CaptureFixtur
     assert FORMATS[next(iter(FORMATS))].suffix == ".onnx"  # the default
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", kinds("mend"))
 def test_a_litert_file_restores_the_same_with_builtin_operators_alone(name: str, tmp_path: Path) -> None:
     spec = SMALL[name]
@@ -112,6 +113,7 @@ def codes(data: bytes) -> Iterator[Any]:
     return (parsed.OperatorCodes(number) for number in range(parsed.OperatorCodesLength()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", kinds("article"))
 def test_a_saved_model_restores_the_same_any_number_of_images(name: str, tmp_path: Path) -> None:
     spec = SMALL[name]
@@ -349,17 +351,17 @@ def export_format(writer: Any) -> Any:
 
 
 SHIPS = PRESETS["mend"].for_task("mosaic")  # the network of the model that most will export
-EVERY = some([], [SHIPS], [spec for spec in VARIANTS if spec != SHIPS])
+EVERY = some([], [SHIPS], soak=[spec for spec in VARIANTS if spec != SHIPS])
 
 
-@pytest.mark.parametrize("format", some([], ["litert"], ["savedmodel"]))
+@pytest.mark.parametrize("format", some([], ["litert"], soak=["savedmodel"]))
 @pytest.mark.parametrize("spec", EVERY, ids=lambda spec: f"{spec.name}-{spec.generator.starts_from}")
 def test_every_preset_for_every_task(spec: Spec, format: str, tmp_path: Path) -> None:
     done = export_model(model(tmp_path, spec), tmp_path / OUTPUTS[format], format=format)
     assert done.share < 0.01
 
 
-@pytest.mark.parametrize("format", some([], ["litert"], ["savedmodel"]))
+@pytest.mark.parametrize("format", some([], ["litert"], soak=["savedmodel"]))
 def test_the_command_says_one_line(format: str, tmp_path: Path) -> None:
     source = model(tmp_path, SMALL["mend"])
     words = ["export", str(source), str(tmp_path / OUTPUTS[format]), "--format", format]

@@ -14,7 +14,7 @@ import pytest
 from dataset_tools import errors, face_search, image_io, resources
 from dataset_tools.face_search import PASSES, WANTED, FaceSearch, Pass, Seen
 from dataset_tools.faces import MODELS, Face, MediaPipeDetector
-from tests.conftest import textured
+from tests.conftest import some, textured
 
 PORTRAIT = "male-05.jpg"
 
@@ -31,7 +31,7 @@ def thorough() -> Iterator[FaceSearch]:
         yield made
 
 
-@pytest.fixture(params=PASSES)
+@pytest.fixture(params=some(["fast"], ["thorough"]))
 def search(request: pytest.FixtureRequest, fast: FaceSearch, thorough: FaceSearch) -> FaceSearch:
     return {"fast": fast, "thorough": thorough}[request.param]
 
@@ -169,6 +169,7 @@ def test_a_tiny_portrait_is_found(search: FaceSearch) -> None:
     assert len(search.detect(photo(side=80))) == 1
 
 
+@pytest.mark.slow
 def test_a_face_needs_the_confidence(thorough: FaceSearch) -> None:
     rgb = canvas((PORTRAIT, 0, 100, 600), ("female-05.jpg", 640, 30, 340))
     scores = sorted(face.score for face in thorough.detect(rgb))

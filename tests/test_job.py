@@ -305,6 +305,7 @@ def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path
     assert report.lines()[0] == "6 files: 3 restored, 2 with nothing to restore, 1 failed, 0 no images"
 
 
+@pytest.mark.slow
 def test_the_output_of_one_model_is_the_input_of_another(demosaic: Path, tmp_path: Path) -> None:
     """Masks and the sheet of the first are no photos; a photo that is called like a mask is one."""
     rgb = photo(0, 512)

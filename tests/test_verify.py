@@ -19,7 +19,7 @@ from dataset_tools.groups import SPLITS, perceptual_hash
 from dataset_tools.manifest import Row, count, manifest_text, metadata_text, read_rows
 from dataset_tools.recipe import Recipe
 from dataset_tools.verify import verify_dataset
-from tests.conftest import textured
+from tests.conftest import some, textured
 
 Image = np.ndarray
 RECIPE = Recipe(size=64, crop="center", split="50/25/25")
@@ -177,6 +177,7 @@ LEAKS: dict[str, Callable[[Image], Image]] = {
     "a corner": lambda rgb: cut(rgb, right=0.05, bottom=0.05),
     "all of it": lambda rgb: jpeg(mirrored(cut(rgb, 0.05, 0.05, 0.05, 0.05))),
 }
+PLANTED = some(["all of it"], [name for name in LEAKS if name != "all of it"])
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ def test_portraits_have_no_false_tie(portraits: Path) -> None:
     assert verify_dataset(portraits) == []
 
 
-@pytest.mark.parametrize("name", LEAKS)
+@pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_pair_is_found(portraits: Path, name: str) -> None:
     """The original of a test pair, changed, put in the place of a training pair, with its books cooked."""
     stolen, victim = some_pair(portraits, "test"), some_pair(portraits, "train")
@@ -216,7 +217,7 @@ def test_a_planted_pair_is_found(portraits: Path, name: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", LEAKS)
+@pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_photo_is_found(portraits: Path, name: str) -> None:
     """As if a build had taken a photo of the test split, changed, for another one."""
     kept = [row for row in read_rows(portraits / "manifest.jsonl") if row["kind"] == "photo"]

@@ -67,6 +67,7 @@ def in_threads(*calls: Callable[[], None]) -> list[BaseException | float]:
     return results
 
 
+@pytest.mark.slow
 def test_all_go_on_when_the_last_one_is_there() -> None:
     names = addresses(3)
     last = [0.0]
@@ -97,6 +98,7 @@ def test_one_that_does_not_come_is_named() -> None:
                           "each with its own TF_CONFIG")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_chief_that_is_started_again_is_found() -> None:
     names = addresses(2)
 
