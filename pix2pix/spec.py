@@ -205,7 +205,7 @@ _MEND = Spec(
     name="mend", size=256, batch=16, learning_rate=6e-4, beta1=0.9, l1_weight=100.0, adversarial="mse", jitter=32, flip=True,
     generator=GeneratorSpec("residual", (32, 64, 128, 192), blocks=(1, 1, 1, 2), stem=4),
     discriminator=DiscriminatorSpec("plain", (16, 32, 64, 128)),
-    adversarial_weight=0.1, ssim_weight=5.0, vivid=1.5, alone=16000, warmup=20, hold=2000, clip=1.0, ema=0.999, fresh=True,
+    adversarial_weight=0.1, ssim_weight=5.0, vivid=1.5, alone=24000, warmup=20, hold=2000, clip=1.0, ema=0.999, fresh=True,
     muon=0.02,
 )  # fmt: skip
 
