@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.tables import machine, table
 from bench.variants import VARIANTS
 from dataset_tools import image_io, sheets
-from dataset_tools.manifest import open_dataset
+from dataset_tools.dataset import open_dataset
 from dataset_tools.metrics import colourfulness
 from pix2pix.run_folder import RunFolder
 from pix2pix.spec import PRESETS, Spec

@@ -34,15 +34,16 @@ from bench.hlo import matrix_flops
 from bench.tables import table, verdict
 from dataset_tools import resources
 from dataset_tools.build import build_dataset
+from dataset_tools.dataset import Dataset, open_dataset
 from dataset_tools.errors import PhotomendError
-from dataset_tools.manifest import Dataset, open_dataset
 from dataset_tools.recipe import Recipe
-from pix2pix.backend import keras, layers, name, ops, steps
+from pix2pix.backend import keras, layers, name, ops
 from pix2pix.batches import Batch, Batches
 from pix2pix.layers import DoubledConv2D
 from pix2pix.machine import device
 from pix2pix.model import Pix2Pix
 from pix2pix.spec import Spec
+from pix2pix.step import steps
 from pix2pix.task import recipe_anew, spec_for
 from pix2pix.train import _ahead
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dataset_tools.manifest import open_dataset
+from dataset_tools.dataset import open_dataset
 from pix2pix.batches import Batches
 from pix2pix.model import Pix2Pix
 from pix2pix.networks import weights_by_path

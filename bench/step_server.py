@@ -24,10 +24,11 @@ Steps = Callable[..., dict[str, float]]
 
 def ours(options: argparse.Namespace) -> Steps:
     """One step of a preset as train_model does it: the batch that a thread has loaded, one fused update."""
-    from dataset_tools.manifest import open_dataset
-    from pix2pix.backend import keras, steps
+    from dataset_tools.dataset import open_dataset
+    from pix2pix.backend import keras
     from pix2pix.batches import Batches
     from pix2pix.model import Pix2Pix
+    from pix2pix.step import steps
     from pix2pix.task import recipe_anew, spec_for
 
     steps().prepare(os.cpu_count() or 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dataset_tools import files
 from dataset_tools.archive import decode_name
-from dataset_tools.manifest import open_dataset
+from dataset_tools.dataset import open_dataset
 
 
 def main() -> None:

@@ -17,12 +17,13 @@ from typing import Any
 from dataset_tools import files, shards
 from dataset_tools.archive import Source, check_outside, group_rule, inside, labels, locator, prefixes, walk
 from dataset_tools.card import PICTURE
+from dataset_tools.dataset import is_dataset
 from dataset_tools.engines import TimedOut, Work, WorkerDied, default_workers, run_here, run_local
 from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
 from dataset_tools.finish import PublishedBefore, Rule, finish
 from dataset_tools.groups import SPLITS, parse_split
 from dataset_tools.journal import PASSING, Journal, names_in
-from dataset_tools.manifest import FORMAT_VERSION, STATE, Row, is_dataset, photo_row
+from dataset_tools.manifest import FORMAT_VERSION, STATE, Row, photo_row
 from dataset_tools.reasons import flag
 from dataset_tools.recipe import Recipe, detector_record
 from dataset_tools.staging import PhotoStager

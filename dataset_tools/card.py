@@ -150,7 +150,7 @@ rows = load_dataset("DATASET", split="{_HUGGING_FACE_SPLITS.get(split, split)}")
 {code}
 
 from pathlib import Path
-from dataset_tools.manifest import open_dataset
+from dataset_tools.dataset import open_dataset
 pairs = open_dataset(Path("DATASET")).pairs("{split}")  # photomend's own; pairs[0].read() is the file's bytes
 ```
 A is `image.crop((0, 0, {size}, {size}))`, B is `image.crop(({size}, 0, {2 * size}, {size}))`."""

@@ -24,10 +24,11 @@ from dataset_tools.build import (
     remembered_license,
     run,
 )
+from dataset_tools.dataset import is_dataset
 from dataset_tools.errors import DatasetError, OutputError, UsageError
 from dataset_tools.groups import parse_split
 from dataset_tools.image_formats import UNREAD_SUFFIXES
-from dataset_tools.manifest import STATE, Row, crop_row, is_dataset, photo_row
+from dataset_tools.manifest import STATE, Row, crop_row, photo_row
 from dataset_tools.recipe import check_size
 from dataset_tools.staging import failed, read_source, store_pair
 

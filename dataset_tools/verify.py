@@ -17,9 +17,10 @@ import numpy as np
 from dataset_tools import files, image_io, pairs, shards
 from dataset_tools.archive import decode_name, group_rule, labels, sha256
 from dataset_tools.card import PICTURE
+from dataset_tools.dataset import open_dataset
 from dataset_tools.errors import PhotomendError, UsageError
 from dataset_tools.groups import SPLITS, parse_split, perceptual_hash, split_of
-from dataset_tools.manifest import Row, Tally, metadata_line, open_dataset, read_rows
+from dataset_tools.manifest import Row, Tally, metadata_line, read_rows
 from dataset_tools.near import Prints
 from dataset_tools.near import pairs as near_pairs
 from dataset_tools.ties import Ledger

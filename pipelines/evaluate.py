@@ -12,9 +12,9 @@ import numpy as np
 
 from dataset_tools import cells, files, image_io, priors
 from dataset_tools.archive import group_rule
+from dataset_tools.dataset import Dataset, PairRow, open_dataset
 from dataset_tools.errors import DatasetError, PhotoError, UsageError
 from dataset_tools.groups import SPLITS
-from dataset_tools.manifest import Dataset, PairRow, open_dataset
 from dataset_tools.metrics import METRICS
 from dataset_tools.pairs import split as split_pair
 from pipelines import frechet

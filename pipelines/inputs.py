@@ -12,9 +12,10 @@ import numpy as np
 from dataset_tools import crops, image_io
 from dataset_tools.archive import decode_name, encode_name, walk
 from dataset_tools.crops import Square
+from dataset_tools.dataset import is_dataset, open_dataset
 from dataset_tools.errors import DatasetError, UsageError
 from dataset_tools.groups import SPLITS
-from dataset_tools.manifest import is_dataset, open_dataset, read_rows
+from dataset_tools.manifest import read_rows
 from dataset_tools.pairs import DIRECTIONS
 from pipelines.evaluate import split_pairs
 from pipelines.ledger import no_photos

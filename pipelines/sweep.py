@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from dataset_tools import cells, degradations, priors
+from dataset_tools.dataset import open_dataset
 from dataset_tools.degradations import Step
 from dataset_tools.errors import UsageError
-from dataset_tools.manifest import open_dataset
 from dataset_tools.metrics import BASELINES, baselines
 from pipelines.engines import Engine, open_engine
 from pipelines.evaluate import read_halves, split_pairs

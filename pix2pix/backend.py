@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports failures of optional parts (no GPU) as errors
@@ -23,26 +22,9 @@ with quiet_native():
     import keras
     from keras import layers, ops
 
-__all__ = ["keras", "layers", "name", "ops", "steps"]
+__all__ = ["keras", "layers", "name", "ops"]
 
 
 def name() -> str:
     """ "tensorflow" or "jax"."""
     return str(keras.backend.backend())
-
-
-def steps() -> Any:
-    """The module step_<backend>: what compiles the objective into an update, and what there is to run it on.
-
-    Raises:
-        UsageError: Keras runs on a backend that has none.
-    """
-    if name() == "tensorflow":
-        from pix2pix import step_tf
-
-        return step_tf
-    if name() == "jax":
-        from pix2pix import step_jax
-
-        return step_jax
-    raise UsageError(f"training runs on TensorFlow or JAX, but Keras is set to {name()}: set KERAS_BACKEND to one of them")

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_tools import cells, degradations, degrade_crop, image_io, mosaic_grid, pairs, priors
+from dataset_tools.dataset import PairRow
 from dataset_tools.errors import DatasetError, UsageError
-from dataset_tools.manifest import PairRow
 
 Rgb = NDArray[np.uint8]
 

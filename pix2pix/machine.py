@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from pix2pix.backend import name, ops, steps
+from pix2pix.backend import name, ops
 from pix2pix.spec import PRECISIONS
+from pix2pix.step import steps
 
 WORTH = 1.25  # how many times faster bfloat16 must be, to be taken
 ROUNDS = 10

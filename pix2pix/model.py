@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from dataset_tools.errors import RunError, UsageError
-from pix2pix.backend import keras, ops, steps
+from pix2pix.backend import keras, ops
 from pix2pix.backend import name as backend
 from pix2pix.batches import Batch
 from pix2pix.losses import PLAYS, in_range
 from pix2pix.muon import with_muon
 from pix2pix.networks import build_discriminator, build_generator, variables_by_path, weights_by_path
 from pix2pix.spec import Spec
+from pix2pix.step import steps
 
 LOSSES = ("d_loss", "d_real", "d_fake", "g_loss", "g_adversarial", "g_l1")  # of every preset, once both networks train
 

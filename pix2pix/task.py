@@ -7,8 +7,8 @@ from typing import Any
 
 from dataset_tools import degradations
 from dataset_tools.cells import CELL
+from dataset_tools.dataset import Dataset
 from dataset_tools.errors import DatasetError, UsageError
-from dataset_tools.manifest import Dataset
 from dataset_tools.metrics import METRICS
 from pix2pix.spec import PRESETS, Spec
 from pix2pix.validation import Figures

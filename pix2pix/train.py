@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from dataset_tools.dataset import Dataset, open_dataset
 from dataset_tools.errors import MissingDependency, RunError, UsageError
-from dataset_tools.manifest import Dataset, open_dataset
 from pix2pix import workers
 from pix2pix.batches import Batches
 from pix2pix.events import Event
@@ -110,7 +110,8 @@ def train_model(
             raise UsageError(f"--steps {steps}: the run {run} has done {folder.steps()[-1]} already: give as many or more")
         tell(Event("loading", 0, steps, {}))
 
-        from pix2pix.backend import keras, steps as backend_of  # isort: skip - seconds, and not needed to refuse the above
+        from pix2pix.backend import keras  # seconds, and not needed to refuse the above
+        from pix2pix.step import steps as backend_of
 
         backend = backend_of()
         was = held["exact"] if held else {}

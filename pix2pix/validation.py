@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dataset_tools import cells, metrics, sheets
-from dataset_tools.manifest import PairRow
+from dataset_tools.dataset import PairRow
 from pix2pix.batches import cells_of, read_pair
 from pix2pix.pixels import to_float, to_uint8
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from dataset_tools import cells, degradations, image_io, mosaic_grid, pairs
+from dataset_tools.dataset import PairRow
 from dataset_tools.errors import DatasetError, Unreadable, UsageError
-from dataset_tools.manifest import PairRow
 from dataset_tools.mosaic_grid import Grid, cell_means, paint
 from pix2pix.batches import Batch, Batches, read_pair
 from tests.conftest import textured
@@ -337,7 +337,7 @@ HASH = """
 import hashlib, sys
 from pathlib import Path
 from dataset_tools import degradations
-from dataset_tools.manifest import PairRow
+from dataset_tools.dataset import PairRow
 from pix2pix.batches import Batches
 rows = [PairRow(Path(p), None, [], p, p) for p in sys.argv[1:]]
 batches = Batches(rows, 32, 3, seed=5, jitter=4, flip=True, window=16,

@@ -15,9 +15,10 @@ import pytest
 
 from dataset_tools import build, degradations, files, finish, image_io, pairs
 from dataset_tools.build import build_dataset
+from dataset_tools.dataset import open_dataset
 from dataset_tools.errors import DatasetError, FolderBusy, OutputError, UsageError
 from dataset_tools.groups import SPLITS
-from dataset_tools.manifest import STATE, open_dataset, read_rows
+from dataset_tools.manifest import STATE, read_rows
 from dataset_tools.recipe import Recipe
 from dataset_tools.staging import PhotoStager
 from dataset_tools.verify import verify_dataset

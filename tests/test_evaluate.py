@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset_tools import build, image_io, manifest, metrics, pairs, resources, staging
+from dataset_tools import build, image_io, metrics, pairs, resources, staging
+from dataset_tools.dataset import open_dataset
 from dataset_tools.errors import DatasetError, ModelFileError, UsageError
 from pipelines import evaluate_model
 from pipelines.figures import (
@@ -48,7 +49,7 @@ def test_every_pair_is_measured_beside_every_baseline(write_photos, model: Path,
     seen: list[tuple[int, int]] = []
     table, sheet = tmp_path / "figures.csv", tmp_path / "sheet.png"
     result = evaluate_model(model, dataset, csv=table, sheet=sheet, progress=lambda *step: seen.append(step))
-    rows = manifest.open_dataset(dataset).pairs("test")
+    rows = open_dataset(dataset).pairs("test")
     expected = {}
     for row in rows:
         a, b = pairs.split(image_io.read(row.path).rgb8)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_tools import build, image_io, manifest, pairs, staging
+from dataset_tools import build, image_io, pairs, staging
+from dataset_tools.dataset import open_dataset
 from dataset_tools.errors import DatasetError, OutputError, PhotomendError, UsageError
 from dataset_tools.mosaic_grid import Grid, prior
 from pipelines import restore_photos
@@ -435,7 +436,7 @@ def dataset(write_photos, tmp_path: Path) -> Path:
 
 def test_the_files_of_a_dataset_are_pairs_with_known_baselines(dataset: Path, model: Path, tmp_path: Path) -> None:
     before = snapshot(dataset)
-    opened = manifest.open_dataset(dataset)
+    opened = open_dataset(dataset)
     for split in ("train", "val", "test"):
         expected = {f"{split}/{pair.path.name}" for pair in opened.pairs(split)}
         assert expected

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from pix2pix import machine
-from pix2pix.backend import name, steps
+from pix2pix.backend import name
 from pix2pix.machine import WORTH, best_precision, device, exact, versions
 from pix2pix.spec import PRECISIONS
+from pix2pix.step import steps
 
 TIMES = {  # seconds in float32 and in bfloat16 -> the precision that is taken
     (1.0, 1.0): "float32", (1.0, 2.0): "float32", (WORTH, 1.0): "float32", (1.01 * WORTH, 1.0): "mixed_bfloat16",

@@ -14,9 +14,10 @@ import pytest
 
 from dataset_tools import files, image_io, pairs, shards
 from dataset_tools.archive import sha256
+from dataset_tools.dataset import open_dataset
 from dataset_tools.errors import DatasetError, OutputError, Truncated, Unreadable, UsageError
 from dataset_tools.groups import SPLITS
-from dataset_tools.manifest import FORMAT, FORMAT_VERSION, STATE, Row, manifest_text, metadata_line, open_dataset
+from dataset_tools.manifest import FORMAT, FORMAT_VERSION, STATE, Row, manifest_text, metadata_line
 from pipelines.evaluate import evaluate_model
 from pipelines.inputs import find
 from pix2pix.batches import Batches, read_pair

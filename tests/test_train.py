@@ -21,8 +21,8 @@ from PIL import Image
 
 from dataset_tools import image_io, pairs
 from dataset_tools.build import build_dataset
+from dataset_tools.dataset import open_dataset
 from dataset_tools.errors import DatasetError, ModelFileError, OutputError, RunError, UsageError
-from dataset_tools.manifest import open_dataset
 from dataset_tools.recipe import Recipe
 from pipelines.cli import run as main
 from pix2pix import model_file

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dataset_tools import cells, image_io, metrics, mosaic_grid, pairs
+from dataset_tools.dataset import PairRow, open_dataset
 from dataset_tools.errors import DatasetError
-from dataset_tools.manifest import PairRow, open_dataset
 from dataset_tools.mosaic_grid import Grid, cell_means, paint
 from pix2pix.pixels import to_float
 from pix2pix.validation import SHOWN, Validation, better, unbeaten
