@@ -33,7 +33,7 @@ build mosaics --degrade mosaic:block=6..24,phase=random,space=random --degrade j
 build grays --crop center --degrade grayscale:standard=random --degrade fade:p=0.4 --degrade sepia:p=0.25 --degrade grain:p=0.3 \
     --degrade jpeg:quality=60..95,subsampling=random,p=0.4
 
-train mosaics mosaic mend 11000 500
+train mosaics mosaic mend 22000 500
 train grays colorize mend 500 250
 for model in mosaic colorize; do
     [ -e "$work/$model.onnx" ] || photomend export "$work/$model" "$work/$model.onnx" --float16 --license mit

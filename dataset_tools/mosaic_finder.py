@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dataset_tools import mosaic_resized
 from dataset_tools.cells import of_lines
+from dataset_tools.jpeg_blocks import lines_of, without_blocks
 from dataset_tools.mosaic_grid import Grid
 from dataset_tools.mosaic_mask import parts_of
 from dataset_tools.mosaic_regions import Region, find_regions, regions_along
@@ -33,7 +34,7 @@ SAME = 0.5  # of the smaller of two regions: with more in common they are one, s
 
 
 def find_mosaics(rgb: Rgb) -> list[Region]:
-    """The mosaics of uint8 (H, W, 3) sRGB, as `mosaic_regions.find_regions`, and those whose cells have any side from 4 to 64.
+    """The mosaics of uint8 (H, W, 3) sRGB, as `mosaic_regions.find_regions`, and those whose cells have any side from 4 on.
 
     The latter have `lines`; their grid is the nearest one of whole pixels.
     """
@@ -48,7 +49,8 @@ def find_mosaics(rgb: Rgb) -> list[Region]:
         elif region.lines:
             found = _along(rgb, region.lines, region.box)
         resized += [each for each in found if not any(_is_same(each, other) for other in resized)]
-    return [each for each in whole if not any(_is_same(each, other) for other in resized)] + resized
+    found = [each for each in whole if not any(_is_same(each, other) for other in resized)] + resized
+    return without_blocks(rgb, found)
 
 
 def _halved(rgb: Rgb) -> list[Region]:
@@ -85,8 +87,7 @@ def _better(rgb: Rgb, region: Region, box: Box) -> list[Region]:
     found = mosaic_resized.estimate(np.ascontiguousarray(rgb[top:bottom, left:right]))
     if found is None:
         return []
-    lines, grid = Lines(found.block, found.first_y + top, found.first_x + left), region.grid
-    known = region.lines or Lines(float(grid.block), float(grid.phase_y), float(grid.phase_x))
+    lines, known = Lines(found.block, found.first_y + top, found.first_x + left), lines_of(region)
     down = _off(lines.first_y, lines.block, known.block, known.first_y, (top, bottom))
     across = _off(lines.first_x, lines.block, known.block, known.first_x, (left, right))
     made = _along(rgb, lines, box) if max(down, across) > OFF else []

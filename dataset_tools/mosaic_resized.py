@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from dataset_tools.mosaic_grid import gains
 
-BLOCKS = 4.0, 64.0  # pixels: the smallest and the largest side of a cell that is found
+BLOCKS = 4.0, 64.0  # pixels: the smallest and the largest side of a cell that is searched for
 SEARCHED = 512  # pixels: so much of the middle of a larger image is searched at first
 DRIFT = 0.3  # pixels that the last line of a tried grid may lie off, where the first lies right
 BIN = 0.5  # pixels of a folded edge profile
 REACH = 2  # bins to each side of a line that belong to it: resizing spreads an edge over two pixels
 MOST = 8  # grey levels that an edge counts at most, so that those of the photo do not drown the others
+MOST_TIMES = 8  # the largest side that is searched for: so large a cell may be, which shows as a part of it
+FAINT = 0.4  # the edges of lines that are none, of those that are: every eighth line of a JPEG has some
 
 # Over portraits, whole and after JPEG 60 to 95, resized mosaics gain 120 at least and have edges inside of their cells of 0.5
 # of those on their lines at most; photos without, after JPEG, blur and enlarging too, gain 45 at most, and have 0.7 at least.
@@ -56,7 +58,7 @@ def estimate(rgb: NDArray[np.uint8]) -> Lines | None:
     while True:  # the more of the image, the closer its grid is known
         lines = _refined(*_middles(whole, side), lines)
         if side >= max(map(len, whole)):
-            return lines if _inside(whole, lines) <= MOST_INSIDE else None
+            return _coarser(whole, lines) if _inside(whole, lines) <= MOST_INSIDE else None
         side *= 2
 
 
@@ -125,6 +127,27 @@ def _refined(profiles: list[Profile], starts: list[int], lines: Lines) -> Lines:
         if total > best:
             best, found = total, Lines(float(side), *moved)
     return found
+
+
+def _coarser(profiles: list[Profile], lines: Lines) -> Lines:
+    """The lines of cells larger than are searched for, where only every so-many-th of `lines` has edges; or `lines`."""
+    shortest = min(map(len, profiles))
+    for times in range(MOST_TIMES, 1, -1):
+        block = times * lines.block
+        if BLOCKS[1] < block < shortest / 3:
+            firsts = [_every(profile, lines.block, first, times) for profile, first in zip(profiles, lines[1:], strict=True)]
+            if firsts[0] is not None and firsts[1] is not None:
+                return Lines(block, firsts[0], firsts[1])
+    return lines
+
+
+def _every(profile: Profile, block: float, first: float, times: int) -> float | None:
+    """The first of the lines that have edges, if every so-many-th has and those between them have hardly more than none."""
+    starts = [first + step * block for step in range(times)]
+    on = [float(profile[_away(len(profile), times * block, start) <= 1].mean()) for start in starts]
+    best, none = int(np.argmax(on)), float(profile[_away(len(profile), block, first) > 1.6].mean())
+    others = max(value for step, value in enumerate(on) if step != best)
+    return starts[best] % (times * block) if others - none < FAINT * (on[best] - none) else None
 
 
 def _inside(profiles: list[Profile], lines: Lines) -> float:

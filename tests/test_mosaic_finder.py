@@ -97,6 +97,17 @@ def test_a_mosaic_that_was_not_resized_stays_what_it_was(block: int, number: int
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("block", [66, 80, 96, 120])
+def test_cells_larger_than_are_searched_for_are_no_smaller_ones(block: int) -> None:
+    """As a part of their lines all of them show; every eighth line of a JPEG has edges of its own. They were once halved."""
+    rgb = photo(5, 1500)
+    shown = laid(rgb, box(rgb, 250, 300, 1330, 1140), Grid(block, 250 % block, 300 % block))
+    (region,) = find_mosaics(jpeg(shown, 88))
+    assert region.grid.block == block
+    assert region.lines is None or abs(region.lines.block - block) < 0.1
+
+
+@pytest.mark.slow
 def test_both_kinds_in_one_photo() -> None:
     """Somebody put another mosaic on a photo that had been resized."""
     shown, _, _ = resized(0, 768, 1000, 16)

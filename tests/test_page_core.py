@@ -196,6 +196,7 @@ def photos_with_regions() -> list[Rgb]:
     near = laid(rgb, box(rgb, 0.1, 0.1, 0.4, 0.4) | box(rgb, 0.1, 0.42, 0.4, 0.8), Grid(14, 3, 5))  # one grid, and close together
     rgb = photo(5, 1000)
     large = laid(rgb, box(rgb, 0.1, 0.1, 0.9, 0.9), Grid(132, 11, 17))
+    halved = jpeg(laid(photo(5, 1500), box(photo(5, 1500), 0.15, 0.2, 0.9, 0.8), Grid(80, 10, 0)), 88)  # once
     resized = []
     for number, (block, side) in enumerate(((12, 700), (16, 900), (24, 610), (32, 500))):
         rgb, method = photo(3 * number, 768), cv2.INTER_AREA if side < 768 else cv2.INTER_CUBIC
@@ -209,6 +210,7 @@ def photos_with_regions() -> list[Rgb]:
         two,
         near,
         large,
+        halved,
         *resized,
         jpeg(resized[0], 85),
         mosaicked(photo(4, 300, 400), Grid(16, 9, 4)),
@@ -220,8 +222,9 @@ def photos_without() -> list[Rgb]:
     noise = np.random.default_rng(0).integers(0, 256, (61, 90, 3)).astype(np.uint8)
     table = np.full((400, 600, 3), 250, np.uint8)
     table[::20] = table[:, ::50] = 120
-    return [photo(9), jpeg(photo(10)), jpeg(photo(12), 40), photo(1, 40, 23), np.full((100, 67, 3), 90, np.uint8), noise, table,
-            noise[:11], noise[:, :1]]  # fmt: skip
+    blocks = cv2.resize(jpeg(photo(5, 300), 12), (450, 450), interpolation=cv2.INTER_CUBIC)  # of a JPEG, larger than they were
+    return [photo(9), np.asarray(blocks), jpeg(photo(10)), jpeg(photo(12), 40), photo(1, 40, 23),
+            np.full((100, 67, 3), 90, np.uint8), noise, table, noise[:11], noise[:, :1]]  # fmt: skip
 
 
 def ask_of_regions(cases: Cases) -> None:

@@ -5,6 +5,7 @@
  * better than its grid, the photo is brought to a size at which a cell has whole pixels, and what is looked for is looked for there.
  */
 
+import { linesOf, withoutBlocks } from "./blocks.ts";
 import { ofLines } from "./cells.ts";
 import { dilated, eroded } from "./filters.ts";
 import { areaOf, type Box, clip, cut, emptyMask, type Mask, modulo, type Rgb, resized, rint, warped } from "./image.ts";
@@ -21,7 +22,7 @@ const SPREAD = 3; // times as large as a region, what shows at half the size: th
 const AROUND = 2; // times the longer side of where a mosaic shows: so far from there it is looked for
 const SAME = 0.5; // of the smaller of two regions: with more in common they are one, seen twice
 
-/** As `findRegions`, and mosaics with cells of any side from 4 to 64 pixels: these have `lines`, and the grid nearest to them. */
+/** As `findRegions`, and mosaics with cells of any side from 4 pixels on: these have `lines`, and the grid nearest to them. */
 export function findMosaics(rgb: Rgb): Region[] {
   const whole = findRegions(rgb), found: Region[] = [];
   const seeds = [...whole, ...halved(rgb).filter((each) => !whole.some((other) => isSame(each, other, SPREAD)))];
@@ -39,7 +40,7 @@ export function findMosaics(rgb: Rgb): Region[] {
     const others = [...found];
     found.push(...there.filter((each) => !others.some((other) => isSame(each, other))));
   }
-  return [...whole.filter((each) => !found.some((other) => isSame(each, other))), ...found];
+  return withoutBlocks(rgb, [...whole.filter((each) => !found.some((other) => isSame(each, other))), ...found]);
 }
 
 /** What shows at half the size: enlarging may have spread the edges of the cells so far that the photo itself shows none. */
@@ -82,10 +83,10 @@ function lookedAt({ box, grid }: Region, all: readonly Region[], rgb: Rgb): Box[
 
 /** The mosaics along the lines that show in `box`, if they are larger than `region`, or fit it better than its own lines. */
 function better(rgb: Rgb, region: Region, box: Box): Region[] {
-  const found = estimate(cut(rgb, box)), { grid } = region;
+  const found = estimate(cut(rgb, box));
   if (!found) return [];
   const lines = { block: found.block, firstY: found.firstY + box.top, firstX: found.firstX + box.left };
-  const known = region.lines ?? { block: grid.block, firstY: grid.phaseY, firstX: grid.phaseX };
+  const known = linesOf(region);
   const down = off(lines.firstY, lines.block, known.block, known.firstY, box.top, box.bottom);
   const across = off(lines.firstX, lines.block, known.block, known.firstX, box.left, box.right);
   const made = Math.max(down, across) > OFF ? along(rgb, lines, box) : [];

@@ -3,12 +3,14 @@
 import { gainOf, type Moments, momentsOf } from "./grid.ts";
 import { clip, type Gray, grey, modulo, type Rgb, rint, smaller, transposed } from "./image.ts";
 
-const LEAST_BLOCK = 4, MOST_BLOCK = 64; // pixels: the smallest and the largest side of a cell that is found
+const LEAST_BLOCK = 4, MOST_BLOCK = 64; // pixels: the smallest and the largest side of a cell that is searched for
 const SEARCHED = 512; // pixels: so much of the middle of a larger image is searched at first
 const DRIFT = 0.3; // pixels that the last line of a tried grid may lie off, where the first lies right
 const BIN = 0.5; // pixels of a folded edge profile
 const REACH = 2; // bins to each side of a line that belong to it: resizing spreads an edge over two pixels
 const MOST = 8; // grey levels that an edge counts at most, so that those of the photo do not drown the others
+const MOST_TIMES = 8; // the largest side that is searched for: so large a cell may be, which shows as a part of it
+const FAINT = 0.4; // the edges of lines that are none, of those that are: every eighth line of a JPEG has some
 const LEAST_GAIN = 80, MOST_INSIDE = 0.6; // see mosaic_resized.py
 
 /** A grid whose lines lie between pixels or in them: at first + k * block, 0 being the border before the first pixel. */
@@ -43,7 +45,7 @@ export function estimate(rgb: Rgb): Lines | null {
   if (!found || best < LEAST_GAIN) return null;
   for (let side = SEARCHED; ; side *= 2) { // the more of the image, the closer its grid is known
     found = refined(whole.map((each) => middleOf(each, side)), found);
-    if (side >= Math.max(...whole.map((each) => each.edges.length))) return inside(whole, found) <= MOST_INSIDE ? found : null;
+    if (side >= Math.max(...whole.map((each) => each.edges.length))) return inside(whole, found) <= MOST_INSIDE ? coarser(whole, found) : null;
   }
 }
 
@@ -148,6 +150,31 @@ function bestFirst(profile: Profile, block: number, first: number): { on: number
     }
   }
   return { on: best, first: found };
+}
+
+/** The lines of cells larger than are searched for, where only every so-many-th of `lines` has edges; or `lines`. */
+function coarser(profiles: readonly Profile[], lines: Lines): Lines {
+  const shortest = Math.min(...profiles.map((each) => each.edges.length));
+  for (let times = MOST_TIMES; times > 1; times--) {
+    const block = times * lines.block;
+    if (block <= MOST_BLOCK || block >= shortest / 3) continue;
+    const [firstY, firstX] = profiles.map(({ edges }, axis) => every(edges, lines.block, axis ? lines.firstX : lines.firstY, times));
+    if (firstY !== null && firstX !== null) return { block, firstY, firstX };
+  }
+  return lines;
+}
+
+/** The first of the lines that have edges, if every so-many-th has and those between them have hardly more than none. */
+function every(edges: Float64Array, block: number, first: number, times: number): number | null {
+  const mean = (holds: (index: number) => boolean): number => {
+    const some = edges.filter((_, index) => holds(index));
+    return some.reduce((sum, each) => sum + each, 0) / some.length;
+  };
+  const starts = Array.from({ length: times }, (_, step) => first + step * block);
+  const on = starts.map((start) => mean((index) => away(index, times * block, start) <= 1));
+  const best = on.indexOf(Math.max(...on)), none = mean((index) => away(index, block, first) > 1.6);
+  const others = Math.max(...on.filter((_, step) => step !== best));
+  return others - none < FAINT * (on[best] - none) ? modulo(starts[best], times * block) : null;
 }
 
 /** The mean edge inside of the cells, of those on the lines. */
