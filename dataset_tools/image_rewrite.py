@@ -122,6 +122,12 @@ class _Job:
     def is_jpeg(self) -> bool:
         return self.photo.info.format == "JPEG"
 
+    @property
+    def dpi(self) -> tuple[float, float] | None:
+        """Dots an inch across and down; None where the file has none, for which Pillow tells 1 of a TIFF."""
+        untold = self.photo.info.format == "TIFF" and 282 not in getattr(self.source, "tag_v2", {})
+        return None if untold else self.source.info.get("dpi")
+
     def has_iptc(self) -> bool:
         """Whether the file has IPTC data in the way of JPEG or TIFF."""
         if self.is_jpeg:
@@ -184,7 +190,7 @@ def _webp(job: _Job, samples: NDArray[Any]) -> bytes:
 
 
 def _saved(job: _Job, image: Image.Image, format: str, **options: Any) -> bytes:
-    told = {"exif": job.exif, "icc_profile": job.icc, "xmp": job.xmp, "dpi": job.source.info.get("dpi")}
+    told = {"exif": job.exif, "icc_profile": job.icc, "xmp": job.xmp, "dpi": job.dpi}
     buffer = io.BytesIO()
     image.save(buffer, format, **{key: value for key, value in (told | options).items() if value is not None})
     return buffer.getvalue()
@@ -206,7 +212,7 @@ def _png(job: _Job, samples: NDArray[Any]) -> bytes:
     else:
         if job.icc:
             chunks.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(job.icc)))
-        if dpi := job.source.info.get("dpi"):
+        if dpi := job.dpi:
             chunks.append(png_chunk(b"pHYs", struct.pack(">IIB", *(round(float(each) / 0.0254) for each in dpi), 1)))
     if job.exif:
         chunks.append(png_chunk(b"eXIf", job.exif))
@@ -249,7 +255,7 @@ def _described(job: _Job) -> dict[int, Any]:
     if job.exif:
         held.load(job.exif)
     found = {tag: value for tag, value in held.items() if tag in _TIFF_KEPT - {34665, 34853}}
-    if 282 not in found and (dpi := job.source.info.get("dpi")):
+    if 282 not in found and (dpi := job.dpi):
         found |= {282: float(dpi[0]), 283: float(dpi[1]), 296: 2}
     return found | {tag: dict(held.get_ifd(tag)) for tag in (34665, 34853) if held.get_ifd(tag)}
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dataset_tools.metrics import METRICS
-from pipelines.figures import Intervals, counted, figures_table, intervals_lines
+from pipelines.figures import FEWEST, Intervals, counted, figures_table, intervals_lines
 from pipelines.restore import Figures
 
 
@@ -51,7 +51,9 @@ class Evaluation:
         told = f"{counted(self.images, 'image')} of the split {self.split} of {self.dataset}, restored by {self.model}"
         lines = [told, *figures_table(self.figures)]
         if self.beside:
-            lines.append("in pairs, with 95 % intervals (a group of look-alikes counts once):")
+            some = any("low" in each for row in self.beside.values() for each in row.values())
+            reach = "with 95 % intervals (a group of look-alikes counts once)"
+            lines.append(f"in pairs, {reach if some else f'without intervals, of fewer than {FEWEST} groups'}:")
             lines += [f"  {line}" for line in intervals_lines(self.beside)]
         for each in self.judged:
             told = ", ".join(f"{name} {value:.3f}" for name, value in each.means.items())

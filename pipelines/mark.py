@@ -17,6 +17,7 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_INSTRUCTION = "{http://ns.adobe.com/photoshop/1.0/}Instructions"
 _OURS = {
     f"{{{_XMP}}}CreatorTool",
     "{urn:photomend:1.0/}SourceSHA256",
@@ -56,8 +57,8 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 def mark(model: str, sha256: str, before: bytes | None = None, *, gps: bool = True, source: str | None = None) -> bytes:
     """The XMP packet of a restored file (IPTC Photo Metadata 2025.1), with what the photo's own packet `before` said.
 
-    A caption of the photo stays, and the statement then stands in the instructions. A packet that cannot be understood, or that
-    is too long to be kept, is left out. `source`: the SHA-256 of the file that was restored.
+    A caption of the photo stays, and the statement then stands in the instructions, before those of the photo. A packet that
+    cannot be understood, or that is too long to be kept, is left out. `source`: the SHA-256 of the file that was restored.
     """
     tool = f"photomend {importlib.metadata.version('photomend')}"
     model = "".join(letter if letter.isprintable() else "?" for letter in model)
@@ -65,7 +66,8 @@ def mark(model: str, sha256: str, before: bytes | None = None, *, gps: bool = Tr
     told = {name: escape(value) for name, value in told.items()}
     held = _held(before or b"", gps)
     captioned = any(element.find(f"{{{_DC}}}description") is not None for element in held)
-    said = (_INSTRUCTIONS if captioned else _CAPTION).format(statement=escape(STATEMENT))
+    statement = f"{STATEMENT} {_taken(held, _INSTRUCTION)}".strip() if captioned else STATEMENT
+    said = (_INSTRUCTIONS if captioned else _CAPTION).format(statement=escape(statement))
     tag = f"<{_SOURCE}>{source}</{_SOURCE}>\n   " if source else ""
     ours = _DESCRIPTION.format(**told, said=said, source=tag)
     whole = [ours, *(xml.tostring(element, "unicode") for element in held)]
@@ -82,6 +84,16 @@ def source_of(data: bytes) -> str | None:
     """The SHA-256 of the file that a marked one with the bytes `data` was restored from, where it says so."""
     found = re.search(rb"<%b>([0-9a-f]{64})</" % _SOURCE.encode(), data)
     return found[1].decode() if found else None
+
+
+def _taken(held: list[xml.Element], name: str) -> str:
+    """What `held` say under a name that a packet has once alone, less what an earlier mark said; it stands there no more."""
+    said = [element.attrib.pop(name) for element in held if name in element.attrib]
+    for element in held:
+        for child in element.findall(name):
+            said.append("".join(child.itertext()))
+            element.remove(child)
+    return " ".join(filter(None, (each.replace(STATEMENT, "").strip() for each in said)))
 
 
 def _held(packet: bytes, gps: bool) -> list[xml.Element]:

@@ -166,7 +166,7 @@ def train_model(
         start, last_saved, began = done, done, seconds
         ended = "patience" if patience and stale() >= patience else "steps"
         tell(Event("start", done, steps, {"pairs": len(batches), "spec": spec, "resumed": bool(done), "exact": exact}))
-        for text in _notes(data, spec, batches, len(validation), done, warmup_d, source):
+        for text in _notes(data, spec, batches, len(validation), (done, steps), warmup_d, source):
             tell(Event("note", done, steps, {"text": text}))
 
         def save(step: int) -> None:
@@ -279,12 +279,15 @@ def _unless_told(told: Mapping[str, int | None], begun_with: Mapping[str, Any]) 
 
 
 def _notes(
-    data: Dataset, spec: Spec, batches: Batches, validated: int, done: int, warmup_d: int, source: Path | None
+    data: Dataset, spec: Spec, batches: Batches, validated: int, span: tuple[int, int], warmup_d: int, source: Path | None
 ) -> Iterator[str]:
+    done, steps = span
     if source is not None and not done:
         yield f"the first weights are those of {source}"
     if done < warmup_d:
         yield f"the discriminator trains alone until step {warmup_d} (--warmup-d), and the generator does not change before"
+        if steps <= warmup_d:
+            yield f"after --steps {steps} the model is still the one that this began with: give more, or --warmup-d 0"
     elif done < spec.alone:
         yield f"the generator trains alone until step {spec.alone}"
     if not validated:

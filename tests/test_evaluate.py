@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -126,6 +127,8 @@ def test_a_model_of_mosaics_is_told_the_grid_too(write_photos, tmp_path: Path) -
     assert "grid_known_psnr" in table.read_text().splitlines()[0]
     assert set(result.summary()["beside"]) == {"lanczos", "bicubic", "input"}
     assert "in pairs, with 95 % intervals (a group of look-alikes counts once):" in result.table()
+    few = replace(result, beside={"input": {"psnr": {"mean": 1.5}}})
+    assert "in pairs, without intervals, of fewer than 5 groups:\n  beside input: PSNR +1.500" in few.table()
 
 
 def test_the_table_is_made_for_a_terminal() -> None:

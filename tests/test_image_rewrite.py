@@ -120,6 +120,15 @@ def test_camera_dates_profile_and_resolution_stay_whatever_the_format(source: st
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_a_tiff_without_a_resolution_gets_none(format: str) -> None:
+    """Pillow reads it as one dot an inch, and so it was written."""
+    new, _, _ = again(encoded(picture(), "TIFF"), format)
+    again_read = Image.open(io.BytesIO(new))
+    assert 282 not in again_read.getexif()
+    assert format == "TIFF" or again_read.info.get("dpi") in (None, (72, 72))
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_the_location_goes_if_it_is_not_wanted(format: str) -> None:
     data = encoded(picture(), format, exif=told())
     new, _, after = again(data, gps=False)

@@ -59,6 +59,23 @@ def test_what_the_photo_said_of_itself_stays_beside_the_mark() -> None:
     ElementTree.fromstring(packet)
 
 
+@pytest.mark.parametrize("as_attribute", [True, False])
+def test_instructions_of_the_photo_stand_behind_the_statement(as_attribute: bool) -> None:
+    """A property may stand in a packet once; there were two."""
+    namespace = b' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
+    told = b' photoshop:Instructions="Do not crop"' if as_attribute else b""
+    child = b"" if as_attribute else b"<photoshop:Instructions>Do not crop</photoshop:Instructions>"
+    before = BEFORE.replace(b"<dc:description>", child + b"<dc:description>").replace(
+        b"<rdf:Description", b"<rdf:Description" + namespace + told
+    )
+    once = mark("faces", "ab" * 32, before)
+    for packet in (once, mark("second", "cd" * 32, once)):
+        found = ElementTree.fromstring(packet).iter("{http://ns.adobe.com/photoshop/1.0/}Instructions")
+        assert [element.text for element in found] == [f"{STATEMENT} Do not crop"]
+        assert b"photoshop:Instructions=" not in packet
+        assert is_marked(packet)
+
+
 def test_a_file_that_is_restored_twice_carries_one_mark() -> None:
     twice = mark("second", "cd" * 32, mark("first", "ab" * 32))
     text = twice.decode()

@@ -94,7 +94,17 @@ def dropout(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> set[str
 
 
 def test_a_model_file_warms_the_discriminator_up_by_default(dataset: Path, source: Path, tmp_path: Path) -> None:
-    train_model(dataset, tmp_path / "run", steps=1, source=source / "model.onnx", ema=0.9, **QUICK)
+    said: list[str] = []
+    train_model(
+        dataset,
+        tmp_path / "run",
+        steps=1,
+        source=source / "model.onnx",
+        ema=0.9,
+        tell=lambda event: said.append(str(event.values.get("text"))),
+        **QUICK,
+    )
+    assert "after --steps 1 the model is still the one that this began with: give more, or --warmup-d 0" in said
     assert json.loads((tmp_path / "run" / "run.json").read_text())["options"]["warmup_d"] == 200
 
 
