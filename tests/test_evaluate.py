@@ -126,9 +126,10 @@ def test_a_model_of_mosaics_is_told_the_grid_too(write_photos, tmp_path: Path) -
     assert result.figures["grid known"]["psnr"] > result.figures["input"]["psnr"] + 1
     assert "grid_known_psnr" in table.read_text().splitlines()[0]
     assert set(result.summary()["beside"]) == {"lanczos", "bicubic", "input"}
-    assert "in pairs, with 95 % intervals (a group of look-alikes counts once):" in result.table()
-    few = replace(result, beside={"input": {"psnr": {"mean": 1.5}}})
-    assert "in pairs, without intervals, of fewer than 5 groups:\n  beside input: PSNR +1.500" in few.table()
+    assert "in pairs, without intervals, of fewer than 5 groups:\n  beside lanczos: PSNR " in result.table()
+    many = replace(result, beside={"input": {"psnr": {"mean": 1.5, "low": 1.25, "high": 1.75}}})
+    told = "in pairs, with 95 % intervals (a group of look-alikes counts once):\n  beside input: PSNR +1.500 (+1.250 to +1.750)"
+    assert told in many.table()
 
 
 def test_the_table_is_made_for_a_terminal() -> None:
