@@ -18,9 +18,9 @@ def compressed(number: int, quality: int, scale: float, method: int = cv2.INTER_
     return np.asarray(cv2.resize(shown, None, fx=scale, fy=scale, interpolation=method))
 
 
-@pytest.mark.parametrize("number", some([0], [5, 9, 17]))
-@pytest.mark.parametrize(("quality", "scale"), some([(12, 1.5)], [(10, 2.0), (14, 2.0)]))
-@pytest.mark.parametrize("turned", some([0], [1, 2]))
+@pytest.mark.parametrize("number", some([0], [9]))
+@pytest.mark.parametrize(("quality", "scale"), some([(12, 1.5)], [(14, 2.0)]))
+@pytest.mark.parametrize("turned", some([0], [1]))
 def test_an_untouched_photo_of_blocks_shows_no_mosaic(number: int, quality: int, scale: float, turned: int) -> None:
     """Faces were once replaced in photos that nobody had laid a mosaic on."""
     shown = np.ascontiguousarray(np.rot90(compressed(number, quality, scale), turned))
@@ -29,8 +29,7 @@ def test_an_untouched_photo_of_blocks_shows_no_mosaic(number: int, quality: int,
 
 
 @pytest.mark.parametrize("block", some([16], [8, 24]))
-@pytest.mark.parametrize("size", some([500], [384, 700]))
-@pytest.mark.parametrize("quality", [0, 75])
+@pytest.mark.parametrize(("size", "quality"), [(500, 75), (384, 0)])
 def test_a_mosaic_of_the_whole_photo_stays_one(block: int, size: int, quality: int) -> None:
     rgb = photo(3, 384)
     shown = laid(rgb, np.ones(rgb.shape[:2], bool), Grid(block))
