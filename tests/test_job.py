@@ -264,7 +264,8 @@ def demosaic(tmp_path: Path) -> Path:
     return write_model(tmp_path / "demosaic.onnx", 256, cell=8, stride=32, crop={"kind": "faces", "margin": 0.25})
 
 
-@pytest.mark.parametrize("workers", [None, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [None, 2])
 def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path, workers: int | None) -> None:
     rgb = photo(0, 512)
     where = box(rgb, 150, 160, 350, 340)

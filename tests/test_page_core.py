@@ -196,7 +196,7 @@ def photos_with_regions() -> list[Rgb]:
     near = laid(rgb, box(rgb, 0.1, 0.1, 0.4, 0.4) | box(rgb, 0.1, 0.42, 0.4, 0.8), Grid(14, 3, 5))  # one grid, and close together
     rgb = photo(5, 1000)
     large = laid(rgb, box(rgb, 0.1, 0.1, 0.9, 0.9), Grid(132, 11, 17))
-    halved = jpeg(laid(photo(5, 1500), box(photo(5, 1500), 0.15, 0.2, 0.9, 0.8), Grid(80, 10, 0)), 88)  # once
+    halved = jpeg(laid(rgb, box(rgb, 0.15, 0.2, 0.9, 0.8), Grid(80, 10, 0)), 88)  # as they once were
     resized = []
     for number, (block, side) in enumerate(((12, 700), (16, 900), (24, 610), (32, 500))):
         rgb, method = photo(3 * number, 768), cv2.INTER_AREA if side < 768 else cv2.INTER_CUBIC
