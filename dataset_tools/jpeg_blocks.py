@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_tools.mosaic_regions import Region
+from dataset_tools.mosaic_regions import Region, lines_of
 from dataset_tools.mosaic_resized import Lines
 
 AT_CORNER = 0.5  # pixels by which the first line may lie off a corner
@@ -28,11 +28,6 @@ def without_blocks(rgb: NDArray[np.uint8], regions: Sequence[Region]) -> list[Re
         left = [each for each in left if each not in alike]
         kept += [] if _are_blocks(rgb, alike) else alike
     return [each for each in regions if each in kept]
-
-
-def lines_of(region: Region) -> Lines:
-    """The lines of a region, whether it was resized or not."""
-    return region.lines or Lines(float(region.grid.block), float(region.grid.phase_y), float(region.grid.phase_x))
 
 
 def _near(one: Lines, other: Lines) -> bool:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from dataset_tools import mosaic_resized
 from dataset_tools.cells import of_lines
-from dataset_tools.jpeg_blocks import lines_of, without_blocks
+from dataset_tools.jpeg_blocks import without_blocks
 from dataset_tools.mosaic_grid import Grid
 from dataset_tools.mosaic_mask import parts_of
-from dataset_tools.mosaic_regions import Region, find_regions, regions_along
+from dataset_tools.mosaic_regions import Region, find_regions, lines_of, regions_along
 from dataset_tools.mosaic_resized import Lines
 
 Rgb = NDArray[np.uint8]  # (H, W, 3) sRGB

@@ -41,6 +41,11 @@ class Region:
     lines: Lines | None = None  # of the photo, where they are not those of `grid`: of a mosaic that was resized
 
 
+def lines_of(region: Region) -> Lines:
+    """The lines of a region, whether it was resized or not."""
+    return region.lines or Lines(float(region.grid.block), float(region.grid.phase_y), float(region.grid.phase_x))
+
+
 class _Lattice(NamedTuple):
     """What the whole cells of a grid show. Edges in grey levels; (R, C) float32."""
 

@@ -20,7 +20,8 @@ from tests.test_networks import SMALL
 import keras  # isort: skip
 
 KERNEL = np.random.default_rng(0).normal(size=(3, 3, 16, 32)).astype(np.float32)
-LEAST, MOST, NEAR = 0.15, 1.9, 0.8  # of POLYNOMIALS: the singular values that they leave, and the cosine to U Vᵀ
+LEAST, NEAR = 0.15, 0.8  # of POLYNOMIALS: the smallest singular value that they leave, and the cosine to U Vᵀ
+MOST = {"float32": 1.9, "bfloat16": 2.5}  # the largest; a CPU without bfloat16 rounds the sums of 576 products, too: 2.01
 
 
 def matrix(kernel: Any) -> np.ndarray:
@@ -41,7 +42,7 @@ def test_all_singular_values_become_near_one(shape: tuple[int, ...], dtype: str)
     assert tuple(found.shape) == shape
     assert keras.backend.standardize_dtype(found.dtype) == "float32"
     values = np.linalg.svd(matrix(found), compute_uv=False)
-    assert LEAST < values.min() <= values.max() < MOST
+    assert LEAST < values.min() <= values.max() < MOST[dtype]
     u, _, v = np.linalg.svd(matrix(kernel), full_matrices=False)
     assert cosine(matrix(found), u @ v) > NEAR
     if dtype == "float32":
