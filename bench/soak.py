@@ -26,13 +26,20 @@ PLACE = ROOT / "docs" / "soak.md"
 PARTS = {  # name -> arguments of pytest
     "kills": ["tests/test_kills.py"],
     "damage": ["tests/test_damage.py"],
-    "training": ["tests/test_train_kills.py", "tests/test_strategies.py", "tests/test_backends.py", "tests/test_model.py"],
+    "training": [
+        "tests/test_train_kills.py",
+        "tests/test_exact.py",
+        "tests/test_origin.py",
+        "tests/test_strategies.py",
+        "tests/test_backends.py",
+        "tests/test_model.py",
+    ],
     "restoring": ["tests/test_restore_damage.py", "tests/test_resume.py"],
     "page": ["tests/test_page.py"],
     "ray": ["tests/test_engine_ray.py"],
     "exports": ["tests/test_export.py", "tests/test_export_formats.py"],
     "mosaics": ["tests/test_mosaic_finder.py", "tests/test_mosaic_regions.py"],
-    "benches": ["tests/test_bench_gpu.py", "tests/test_bench_peers.py"],
+    "benches": ["tests/test_bench_gpu.py", "tests/test_bench_peers.py", "tests/test_bench_variants.py"],
 }
 SECONDS = 7200  # that one part may take
 

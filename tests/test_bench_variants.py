@@ -40,6 +40,7 @@ def test_each_is_another_spec_or_has_a_part_swapped() -> None:
         assert all(one not in known[:place] for place, one in enumerate(known)), kind
 
 
+@pytest.mark.soak
 def test_features_matched_are_a_part_of_the_loss() -> None:
     told = update(MOSAIC[MATCHED])
     early = told["g_adversarial"] + 100 * told["g_l1"] + 5 * told["g_ssim"]
@@ -55,6 +56,7 @@ def test_squares_stand_in_for_l1() -> None:
     )  # a mean of squares is never below the square of the mean
 
 
+@pytest.mark.soak
 def test_gradients_stand_in_for_ssim() -> None:
     told = update(MOSAIC[GRADIENTS])
     assert told["g_ssim"] != pytest.approx(update(Variant(variants.EARLY))["g_ssim"], rel=0.1)
@@ -64,6 +66,7 @@ def test_gradients_stand_in_for_ssim() -> None:
     assert float(variants.gradient_difference(slope, np.zeros_like(slope))) == pytest.approx(0.1)
 
 
+@pytest.mark.soak
 def test_two_discriminators_judge_patches_of_two_sizes() -> None:
     assert update(MOSAIC[SCALES])["d_loss"] > 0
     spec = replace(MOSAIC[SCALES].spec("two", "mosaic"), size=64, window=64)

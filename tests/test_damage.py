@@ -29,6 +29,7 @@ from dataset_tools.staging import PhotoStager
 from dataset_tools.verify import verify_dataset
 from tests import damage, hostile
 from tests.builds import contents, counts, photomend, published
+from tests.conftest import some
 
 CENTER = Recipe(size=64, crop="center")
 AS_CENTER = ("--size", 64, "--crop", "center", "--workers", 2)
@@ -70,7 +71,7 @@ def check_counts(dataset: Path) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("crop", ["center", "faces"])
+@pytest.mark.parametrize("crop", some(["faces"], soak=["center"]))
 def test_damaged_files(tmp_path: Path, samples: list[Path], crop: str, record_property) -> None:  # type: ignore[no-untyped-def]
     archive, dataset = tmp_path / "archive", tmp_path / "ds"
     archive.mkdir()

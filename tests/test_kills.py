@@ -25,7 +25,7 @@ from dataset_tools.verify import verify_dataset
 from tests.builds import PATIENCE, command, counts, of_session, published
 from tests.conftest import textured
 
-KILLS = counts(3, 20)  # of each kind
+KILLS = counts(2, 20)  # of each kind
 PHOTOS = counts(40, 100)
 
 

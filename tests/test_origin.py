@@ -152,7 +152,7 @@ def test_the_same_command_resumes_it(dataset: Path, source: Path, tmp_path: Path
         train_model(dataset, tmp_path / "run", steps=4, **{**options, "source": source / "model.onnx"})
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_run_goes_on_without_the_file_that_it_began_with(dataset: Path, source: Path, tmp_path: Path) -> None:
     """A model file is rewritten at each new best, or moved."""
     model = tmp_path / "model.onnx"
@@ -172,7 +172,7 @@ def test_a_run_goes_on_without_the_file_that_it_began_with(dataset: Path, source
         train_model(dataset, other, steps=2, source=source, ema=0.9, seed=7, **QUICK)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_generator_that_has_learned_alone_does_not_do_so_again(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from pipelines.outputs import REPORT_FILES
 from pipelines.work import RestoreWork
 from tests import damage, hostile
 from tests.builds import command, contents, counts, photomend
-from tests.conftest import textured
+from tests.conftest import some, textured
 from tests.damaged_models import damaged
 from tests.test_damage import MEMORY, check_output, small_disk
 from tests.test_mosaic_regions import box, laid, photo
@@ -40,7 +40,7 @@ def demosaic(folder: Path) -> Path:
     return write_model(folder / "demosaic.onnx", 256, cell=8, stride=32, crop={"kind": "faces", "margin": 0.25})
 
 
-@pytest.mark.parametrize("kind", ["photo", "crop"])
+@pytest.mark.parametrize("kind", some(["photo"], soak=["crop"]))
 def test_damaged_photos(kind: str, tmp_path: Path, record_property) -> None:  # type: ignore[no-untyped-def]
     archive, out = tmp_path / "archive", tmp_path / "out"
     archive.mkdir()

@@ -112,6 +112,7 @@ def check_close(alone: Path, other: Path, steps: list[dict[str, Any]]) -> None:
     assert best[0]["step"] == best[1]["step"]
 
 
+@pytest.mark.soak
 def test_mirrored_on_two_devices(dataset: Path, alone: Path, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "run.jsonl"
     ended(recorded(out, dataset, run, *OPTIONS, "--strategy", "mirrored", CPUS="2"), 0)
