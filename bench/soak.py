@@ -35,7 +35,7 @@ PARTS = {  # name -> arguments of pytest
         "tests/test_model.py",
     ],
     "restoring": ["tests/test_restore_damage.py", "tests/test_resume.py"],
-    "page": ["tests/test_page.py"],
+    "page": ["tests/test_page.py", "tests/test_page_core.py"],
     "ray": ["tests/test_engine_ray.py"],
     "exports": ["tests/test_export.py", "tests/test_export_formats.py"],
     "mosaics": ["tests/test_mosaic_finder.py", "tests/test_mosaic_regions.py"],
