@@ -48,6 +48,7 @@ def unchanged(network: Any, before: list[np.ndarray]) -> list[str]:
     return [weight.path for weight, old in zip(network.weights, before, strict=True) if np.array_equal(weight, old)]
 
 
+@pytest.mark.soak
 def test_the_articles_networks_are_those_of_the_preset(loop: ArticleLoop) -> None:
     rng = np.random.default_rng(0)
     a, b = loop.load()

@@ -49,6 +49,7 @@ def test_features_matched_are_a_part_of_the_loss() -> None:
     assert "g_features" not in update(Variant(variants.EARLY)), "it is put back"
 
 
+@pytest.mark.soak
 def test_squares_stand_in_for_l1() -> None:
     told = update(POLISHED["squares in the place of L1"])
     assert (

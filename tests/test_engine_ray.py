@@ -272,7 +272,7 @@ def test_workers_end_with_the_one_that_began_them(tmp_path: Path, short_tmp: Pat
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_nothing_is_said_and_nobody_outside_is_called(tmp_path: Path, short_tmp: Path) -> None:
     log = tmp_path / "log"
     strace = ["strace", "-f", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log)] if shutil.which("strace") else []

@@ -23,7 +23,7 @@ from dataset_tools.manifest import STATE
 from dataset_tools.recipe import Recipe
 from dataset_tools.verify import verify_dataset
 from tests.builds import PATIENCE, command, counts, of_session, published
-from tests.conftest import textured
+from tests.conftest import some, textured
 
 KILLS = counts(2, 20)  # of each kind
 PHOTOS = counts(40, 100)
@@ -167,7 +167,7 @@ def moments(seed: int) -> Iterator[tuple[int, bool, int, list[float | None], np.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", ["parent", "worker", "group"])
+@pytest.mark.parametrize("who", some(["parent", "group"], soak=["worker"]))
 def test_killed_at_a_moment(scene: Scene, tmp_path: Path, who: str, record_property) -> None:  # type: ignore[no-untyped-def]
     landed = 0
     for number, again, workers, shares, rng in moments({"parent": 1, "worker": 2, "group": 3}[who]):

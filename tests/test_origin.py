@@ -134,7 +134,7 @@ def test_a_run_without_an_average_gives_its_weights_as_one(
             assert np.array_equal(seen[0][f"ema/{name}"], value)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_same_command_resumes_it(dataset: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the source has been trained on in between, or begins before the first step was saved."""
     monkeypatch.setattr("pix2pix.train.LOG_EVERY", 2)

@@ -229,6 +229,7 @@ def mixed(folder: Path, number: int) -> str:
     return "restored" if kind < 2 else "nothing_to_restore"
 
 
+@pytest.mark.soak
 def test_a_mixed_folder_killed_and_resumed(tmp_path: Path, record_property) -> None:  # type: ignore[no-untyped-def]
     archive, out = tmp_path / "archive", tmp_path / "out"
     expected = Counter(mixed(archive, number) for number in range(counts(24, 950)))
