@@ -131,7 +131,7 @@ def output_error(error: OSError, path: object) -> OutputError:
     """Says in one line why `path` could not be written, and what to do."""
     if error.errno in _NO_ROOM:
         return OutputError(f"no room left on the disk to write {path}: free some space, then run the same command again")
-    return OutputError(f"cannot write {path}: {error.strerror or error}")
+    return OutputError(f"cannot write {path}: {error.strerror or error}; choose another place for it")
 
 
 def from_import_error(error: BaseException) -> MissingDependency | None:

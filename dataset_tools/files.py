@@ -85,7 +85,7 @@ def folder_lock(path: Path, what: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(path, "a+")  # noqa: SIM115 - it lives as long as the lock
     except OSError as error:
-        raise output_error(error, path) from error
+        raise output_error(error, what) from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,7 +94,7 @@ def folder_lock(path: Path, what: str) -> Iterator[None]:
             owner = handle.read().strip() or "?"
             raise FolderBusy(f"{what} is in use by another photomend (process {owner}): wait for it, or stop it") from None
         except OSError as error:  # a file system that knows no locks
-            raise output_error(error, path) from error
+            raise output_error(error, what) from error
         handle.seek(0)
         handle.truncate()
         handle.write(str(os.getpid()))

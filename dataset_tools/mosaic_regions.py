@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -51,6 +52,8 @@ class _Lattice(NamedTuple):
 
     ys: NDArray[np.intp]  # (R + 1,) the first row of each, and of the one after
     xs: NDArray[np.intp]  # (C + 1,)
+    above: Floats  # (R + 1, C), the mean edge on each line along each cell
+    before: Floats  # (C + 1, R), the same of the columns
     borders: Floats  # the mean edge at the four borders
     fewer: Floats  # as `borders` without the strongest: a cell beside a mosaic has one strong border, too
     within: Floats  # the mean edge inside
@@ -183,13 +186,13 @@ def _coarser(photo: _Photo, grid: Grid, box: tuple[int, int, int, int]) -> Grid 
     return None
 
 
-def _every(lines: NDArray[Any], times: int) -> int | None:
+def _every(lines: NDArray[Any], times: int, of: Callable[[NDArray[Any]], Any] = np.mean) -> int | None:
     """The first of the lines, if every so-many-th has nearly all of the edges, (n,), and there are some of the others."""
     if len(lines) < times:
         return None
     first = max(range(times), key=lambda each: float(lines[each::times].mean()))
     others = np.delete(lines, slice(first, None, times))
-    return first if others.mean() < FAINT * lines[first::times].mean() else None
+    return first if of(others) < FAINT * lines[first::times].mean() else None
 
 
 def _seen(photo: _Photo, grid: Grid, seed: tuple[int, int, int, int]) -> tuple[_Lattice, Cells] | None:
@@ -217,7 +220,7 @@ def _lattice(rows: Edges, columns: Edges, grid: Grid, taken: NDArray[np.uint8]) 
     energy = borders + within
     told = np.clip(np.log((borders + 0.1) / (within + idle)) - np.log(2), -1.5, 1.5) * energy / (energy + 1)
     told[taken[np.ix_((ys[:-1] + ys[1:]) // 2, (xs[:-1] + xs[1:]) // 2)] > 0] = TAKEN
-    return _Lattice(ys, xs, borders, (four.sum(0) - four.max(0)) / 3, within, told.astype(np.float32))
+    return _Lattice(ys, xs, above, before, borders, (four.sum(0) - four.max(0)) / 3, within, told.astype(np.float32))
 
 
 def _lines(edges: Edges, ys: NDArray[np.intp], xs: NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -252,11 +255,29 @@ def _members(lattice: _Lattice, seed: tuple[int, int, int, int]) -> Cells | None
     others = [
         label for label in np.argsort(-for_it)[:30]
         if label not in (0, chosen) and for_it[label] > 1 and stats[label, cv2.CC_STAT_AREA] >= 4
+        and not _has_larger_cells(lattice, labels == label)
     ]  # fmt: skip
     while joined := next((label for label in others if _belong_together(members, labels == label, told)), None):
         members |= labels == joined
         others.remove(joined)
     return _without_rim(members, lattice)
+
+
+def _has_larger_cells(lattice: _Lattice, members: Cells) -> bool:
+    """Whether these are parts of the cells of another mosaic, of whose lines the lattice has all and some more."""
+    down, across = _inner(lattice.above, members), _inner(lattice.before, members.T)
+    most = min(len(down), len(across), 2 * MOST_TIMES) // 2  # each line twice, at least
+    return any(
+        _every(down, times, np.median) is not None and _every(across, times, np.median) is not None  # at its edge it has others
+        for times in range(2, most + 1)
+    )
+
+
+def _inner(edges: Floats, members: Cells) -> NDArray[Any]:
+    """Of the mean edges on lines, (R + 1, C): the mean of each line where members, (R, C), lie on both of its sides."""
+    both = members[:-1] & members[1:]
+    counts = both.sum(1)
+    return np.asarray(np.where(both, edges[1:-1], 0).sum(1)[counts > 0] / counts[counts > 0])
 
 
 def _belong_together(one: Cells, other: Cells, told: Floats) -> bool:

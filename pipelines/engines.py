@@ -187,7 +187,8 @@ def resolve_model(model: str | Path) -> Path:
 
     Raises:
         UsageError: a bare name that is both.
-        ModelFileError: there is no such model, or a run folder has none yet.
+        UsageError: there is no such model.
+        ModelFileError: a run folder has none yet.
     """
     path = Path(model)
     if isinstance(model, str) and "/" not in model and not path.suffix:
@@ -199,7 +200,7 @@ def resolve_model(model: str | Path) -> Path:
     if path.is_dir():
         return _of_run(path)
     if not path.exists():
-        raise ModelFileError(
+        raise UsageError(
             f"there is no model {_shown(path)}: give a run folder, an .onnx file, or a model that ships ({', '.join(SHIPPED)})"
         )
     return path

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,14 +58,21 @@ def check_paths(inputs: Sequence[Path], output: Path) -> None:
             )
 
 
-def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> tuple[list[Item], int, list[str]]:
-    """Every photo of the INPUTs, by (input, path bytes), named as below OUTPUT; how many other files; links to folders.
+class Found(NamedTuple):
+    """The files of the INPUTs, named as below OUTPUT."""
+
+    items: list[Item]  # the photos, by (input, path bytes)
+    others: list[str]  # files that are no images, and the masks and sheets of earlier jobs
+    linked: list[str]  # links to folders, which are not followed
+
+
+def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -> Found:
+    """Every file of the INPUTs.
 
     Something counts as a photo if it is one by content, or claims by its suffix to be one, and is no mask or sheet of an earlier
     job, whose OUTPUT an INPUT may be.
     """
-    items: list[Item] = []
-    seen, linked = 0, []
+    items, others, linked = list[Item](), list[str](), list[str]()
     roots = [dataset_of(path) for path in inputs]
     datasets = {root: open_dataset(root, direction) for root in set(roots) if root}
     for path, root in zip(inputs, roots, strict=True):
@@ -80,23 +88,27 @@ def find(inputs: Sequence[Path], split: str = "test", direction: str = "AtoB") -
         for row in each.pairs(name)
     }
     for path, root, label in zip(inputs, roots, _labels(inputs), strict=True):
+        own = set[Path]()
         if root and root == path.resolve():
             found = [(row.path, row.path.relative_to(root)) for row in split_pairs(datasets[root], split)]
         elif path.is_dir():
             sources, links = walk([path])
-            linked += [encode_name(os.fsencode(label / os.fsdecode(decode_name(link)))) for link in links]
+            linked += [_name(label / os.fsdecode(decode_name(link))) for link in links]
             own = no_photos(path)
             found = [(Path(source.path), Path(os.fsdecode(source.relative))) for source in sources]
-            seen += sum(file in own for file, _ in found)
-            found = [each for each in found if each[0] not in own]
         else:
             found = [(path, Path())]
-        seen += len(found)
         for file, below in found:
-            counts, format = _look(file)
+            counts, format = (False, None) if file in own else _look(file)
             if counts:
                 items.append(Item(file, label / below, format, drawn.get(Path(os.path.realpath(file)), ())))
-    return items, seen - len(items), linked
+            else:
+                others.append(_name(label / below))
+    return Found(items, others, linked)
+
+
+def _name(path: Path) -> str:
+    return encode_name(os.fsencode(path))
 
 
 def dataset_of(path: Path) -> Path | None:

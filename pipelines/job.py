@@ -50,7 +50,7 @@ class Plan:
     def lines(self, most: int = 10) -> list[str]:
         """The same in words."""
         told = [
-            f"{counted(len(self.todo), 'photo')} to do, {len(self.current)} done by an earlier run, {self.not_images} no images"
+            f"{counted(len(self.todo), 'photo')} to do, {len(self.current)} done by an earlier run, {self.not_images} not images"
         ]
         told += [f"   {task.item.source} -> {in_words(task.target.name)}" for task in self.todo[:most]]
         if self.whole and any(task.target.as_it_is != task.target.name for task in self.todo[:most]):
@@ -116,9 +116,9 @@ class RestoreJob:
             raise UsageError(f"--format {format}: choose one of {', '.join(sorted(KEPT))}")
         self._engine = open_engine(self._model, engine)
         check_use(wishes, kind, self._engine.card["task"])
-        items, self._not_images, self._linked = find(inputs, split, direction)
+        items, self._others, self._linked = find(inputs, split, direction)
         if not items:
-            others = counted(self._not_images, "other file")
+            others = counted(len(self._others), "other file")
             raise PhotomendError(f"{', '.join(map(in_words, inputs))} holds no image ({others}): give a folder of photos")
         self._to_file = is_file_output(inputs, output)
         if self._to_file and format:
@@ -155,7 +155,7 @@ class RestoreJob:
     def plan(self) -> Plan:
         """What `run` would do. Raises FolderBusy: another job works in that OUTPUT."""
         if self._to_file or not path_of(self._output).exists():
-            return Plan(tuple(self._tasks), (), self._not_images, self._settings.kind == "photo")
+            return Plan(tuple(self._tasks), (), len(self._others), self._settings.kind == "photo")
         with files.folder_lock(_lock(self._output), in_words(self._output)), Ledger(self._output) as ledger:
             return self._plan(ledger)
 
@@ -191,12 +191,12 @@ class RestoreJob:
                 current.append((task, kept))
             else:
                 todo.append(replace(task, kept=kept))
-        return Plan(tuple(todo), tuple(current), self._not_images, self._settings.kind == "photo")
+        return Plan(tuple(todo), tuple(current), len(self._others), self._settings.kind == "photo")
 
     def _run(
         self, ledger: Ledger | None, workers: int | None, time_limit: float | None, progress: Progress | None
     ) -> RestoreReport:  # fmt: skip
-        plan = self._plan(ledger) if ledger else Plan(tuple(self._tasks), (), self._not_images, self._settings.kind == "photo")
+        plan = self._plan(ledger) if ledger else Plan(tuple(self._tasks), (), len(self._others), self._settings.kind == "photo")
         rows = {task.index: replace(kept.row, source=task.item.source) for task, kept in plan.current}
         earlier, shown = len(rows), dict[int, Shown]()
         if ledger:
@@ -224,7 +224,7 @@ class RestoreJob:
         card = {"name": self._engine.name, "sha256": self._engine.sha256, "card": self._engine.card}
         ordered = tuple(rows[index] for index in range(len(self._tasks)))
         return RestoreReport(
-            model=card, settings=self._told, rows=ordered, files=self._not_images + len(ordered), not_images=self._not_images,
+            model=card, settings=self._told, rows=ordered, no_images=tuple(self._others),
             earlier=earlier, others=ledger.others(task.target.name for task in self._tasks) if ledger else 0,
             linked_folders=tuple(self._linked), shown=tuple(shown[index] for index in sorted(shown)), pictures=pictures,
         )  # fmt: skip

@@ -20,6 +20,7 @@ from pipelines.whole_photo import HAD_COLOURS
 
 FORMAT, FORMAT_VERSION = "photomend restore report", 1
 LOCK = "restore.lock"  # in the folder STATE of an OUTPUT
+NAMED = 3  # files that are no images, for a terminal
 PICTURES = 2000  # photos that report.html shows
 
 
@@ -29,15 +30,22 @@ class RestoreReport:
 
     model: dict[str, Any]  # name, sha256, card
     settings: dict[str, Any]
-    files: int
-    not_images: int
     rows: tuple[Row, ...]
+    no_images: tuple[str, ...] = ()  # the other files of the INPUTs
     earlier: int = 0  # of the restored and copied ones: those that an earlier run had done
     others: int = 0  # photos of earlier jobs that are not among these, and stay in OUTPUT
     linked_folders: tuple[str, ...] = ()  # links to folders, which are not followed
     seconds: float = 0.0
     shown: tuple[Shown, ...] = field(default=(), repr=False)  # rows of the sheet, at most SHEET_ROWS
     pictures: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the page, by source, at most PICTURES
+
+    @property
+    def files(self) -> int:
+        return len(self.rows) + len(self.no_images)
+
+    @property
+    def not_images(self) -> int:
+        return len(self.no_images)
 
     @property
     def restored(self) -> int:
@@ -77,7 +85,7 @@ class RestoreReport:
         counts = self.counts
         idle = f"{self.nothing_to_restore} with nothing to restore, " if self.nothing_to_restore else ""
         total = counted(counts["files"], "file")
-        told = [f"{total}: {self.restored} restored, {idle}{self.failed} failed, {self.not_images} no images"]
+        told = [f"{total}: {self.restored} restored, {idle}{self.failed} failed, {self.not_images} not images"]
         if self.earlier:
             told.append(f"{self.earlier} of them were done by an earlier run and have not changed since")
         if self.others:
@@ -88,6 +96,9 @@ class RestoreReport:
             told.append(f"{repainted} of them had colours, which the model's have replaced; report.csv says which")
         if self.failed:
             told.append("failures.csv says which failed, and why")
+        if self.no_images:
+            more = f" and {self.not_images - NAMED} more, which report.json names" if self.not_images > NAMED else ""
+            told.append(f"not images: {', '.join(map(image_io.printable, self.no_images[:NAMED]))}{more}")
         if self.linked_folders:
             told.append(f"links to folders are not followed: {', '.join(self.linked_folders)}")
         return told + (figures_table(self.figures) if self.figures else [])
@@ -104,6 +115,7 @@ class RestoreReport:
             "counts": self.counts,
             "earlier": self.earlier,
             "others": self.others,
+            "no_images": list(self.no_images),
             "linked_folders": list(self.linked_folders),
             "figures": self.figures,
             "seconds": round(self.seconds, 3),

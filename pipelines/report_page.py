@@ -96,6 +96,9 @@ def _told(report: RestoreReport) -> list[str]:
         told.append(f"{report.earlier} of them were done by an earlier run and have not changed since.")
     if report.others:
         told.append(f"The folder holds {report.others} photos of earlier jobs, too, of which this page does not tell.")
+    if report.no_images:
+        more = f" and {report.not_images - NAMES} more" if report.not_images > NAMES else ""
+        told.append(f"Not images: {', '.join(report.no_images[:NAMES])}{more}.")
     if report.linked_folders:
         told.append(f"Links to folders are not followed: {', '.join(report.linked_folders)}.")
     return told

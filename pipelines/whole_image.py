@@ -19,6 +19,8 @@ STRIP = 256  # rows of the photo that are worked on at once
 OVERLAP = 4  # tiles overlap by 1 / OVERLAP of their side
 BATCH = 8  # tiles
 TILE = 512  # pixels a side of what a model of mosaics is given at once
+TONED = 12  # levels by which the channels of a pixel differ otherwise than those of its luminance do, in a stained print too
+FEW = 0.05  # of the pixels
 
 
 def size_for(shape: tuple[int, ...], size: int, stride: int) -> tuple[int, int]:
@@ -51,6 +53,18 @@ def colorized(rgb: Rgb, restore: Restore, size: int, stride: int, strength: floa
         made[rows] = np.rint(grey + share * colour).clip(0, 255)
         paler += int((share < 0.99).sum())
     return made, paler / (rgb.shape[0] * rgb.shape[1])
+
+
+def has_colours(rgb: Rgb) -> bool:
+    """Whether uint8 (H, W, 3) has colours of its own: not only a tone, which is one colour for each luminance, as sepia is."""
+    side = min(8, *rgb.shape[:2])
+    height, width = rgb.shape[0] // side, rgb.shape[1] // side
+    small = np.asarray(cv2.resize(rgb[: height * side, : width * side], (width, height), interpolation=cv2.INTER_AREA))
+    levels = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) >> 4
+    off = small[..., ::2] - small[..., 1:2].astype(np.float32)  # red and blue less green
+    for level in np.unique(levels):
+        off[levels == level] -= np.median(off[levels == level], axis=0)
+    return bool((np.abs(off).max(axis=-1) > TONED).mean() > FEW)
 
 
 def _enlarged(small: NDArray[np.float32], shape: tuple[int, ...], rows: slice) -> NDArray[np.float32]:

@@ -18,9 +18,8 @@ from dataset_tools.mosaic_grid import Grid
 from dataset_tools.mosaic_regions import MOST, Region
 from pipelines import regions as places
 from pipelines.samples import in_colour, with_changes
-from pipelines.whole_image import colorized, restored_in_tiles
+from pipelines.whole_image import colorized, has_colours, restored_in_tiles
 
-COLOURED = 25  # levels between the channels of a pixel, on average: more than a faded or toned print has
 FEW = 8  # cells on the longer side of a mosaic; the model that ships learned from 11 and more
 FEW_CELLS = f"mosaics of fewer than {FEW} cells on the longer side, of which next to nothing is known"
 ALL_TAKEN = f"it shows {MOST} mosaics, the most that are looked for: there may be more"
@@ -81,7 +80,7 @@ def restore_whole(engine: Engine, photo: Photo, wishes: Wishes, windows: Sequenc
         notes = []
         if paler >= 0.0005:  # else it would be told as 0.0 %
             notes.append(f"{paler:.1%} of the pixels were given paler colours than the model's, to keep their luminance")
-        if float(np.ptp(photo.opaque[::8, ::8], axis=2).mean()) > COLOURED:
+        if has_colours(photo.opaque):
             notes.append(HAD_COLOURS)
         whole = np.full(made.shape[:2], 255, np.uint8)
         return Outcome(with_changes(in_colour(photo), photo.opaque, made), whole, notes=tuple(notes))

@@ -46,6 +46,7 @@ const kinds = {
   tiles: async ({ rgb, size, step }) => {
     return { made: await (size ? core.restoredInTiles(rgb, model, size, step) : core.inTiles(model, rgb)) };
   },
+  coloured: ({ rgb }) => ({ has: core.hasColours(rgb) }),
   colours: ({ rgb, size, strength }) => core.colorized(rgb, model, size, 32, strength),
 };
 

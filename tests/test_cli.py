@@ -189,7 +189,7 @@ WRONG = {
     "dataset that is not there": (["verify", "nowhere"], 1,
                                   "the dataset nowhere does not exist: build one with: photomend build ARCHIVE nowhere"),
     "training on nothing": (["train", "nowhere", "run"], 1, "photomend: the dataset nowhere does not exist"),
-    "model that is not there": (["restore", "nowhere.onnx", ".", "out"], 1, "nowhere.onnx"),
+    "model that is not there": (["restore", "nowhere.onnx", ".", "out"], 2, "there is no model nowhere.onnx: give a run folder"),
     "no such command": (["restor"], 2, "No such command 'restor'"),
     "no such option": (["build", "a", "b", "--sise", "3"], 2, "No such option '--sise'"),
 }  # fmt: skip

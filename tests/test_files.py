@@ -80,7 +80,7 @@ def test_a_file_system_without_locks_is_not_another_process(tmp_path: Path, monk
     monkeypatch.setattr("fcntl.flock", unknown)
     with pytest.raises(OutputError) as caught, files.folder_lock(tmp_path / "lock", "the folder"):
         pass
-    assert str(caught.value) == f"cannot write {tmp_path}/lock: No locks available"
+    assert str(caught.value) == "cannot write the folder: No locks available; choose another place for it"
 
 
 def test_what_must_outlive_a_power_cut_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

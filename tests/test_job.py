@@ -109,6 +109,7 @@ def test_one_bad_file_never_stops_the_batch(write_photos, model: Path, tmp_path:
     assert str(tmp_path) not in (tmp_path / "out" / "failures.csv").read_text("utf-8")
     told = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
     assert told["complete"] is True
+    assert told["no_images"] == ["notes.txt"]
     assert [(row["source"], row["status"]) for row in told["rows"]] == [
         ("a.png", "restored"), ("broken.jpg", "failed"), ("fifo.jpg", "failed"), ("gone.png", "failed"), ("z.png", "restored")
     ]  # fmt: skip
@@ -304,7 +305,7 @@ def test_whole_photos_are_restored_copied_or_told(demosaic: Path, tmp_path: Path
     assert (region["block"], region["phase"]) == (16, [3, 9])
     (region,) = next(row.regions for row in report.rows if row.source == "fine.png")
     assert region == {"box": [0, 0, 400, 400], "block": 4, "phase": [0, 0]}
-    assert report.lines()[0] == "6 files: 3 restored, 2 with nothing to restore, 1 failed, 0 no images"
+    assert report.lines()[0] == "6 files: 3 restored, 2 with nothing to restore, 1 failed, 0 not images"
 
 
 @pytest.mark.slow

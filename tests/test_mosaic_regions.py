@@ -109,6 +109,19 @@ def test_a_fine_mosaic_does_not_hide_a_coarse_one_on_the_same_lines() -> None:
     assert overlap(found[Grid(16, 4, 0)], coarse) > 0.98
 
 
+@pytest.mark.parametrize("block", some([10], [6]))
+def test_mosaics_on_the_lines_of_a_finer_one_are_no_part_of_it(block: int) -> None:
+    """Whatever lines the finer one has, theirs are among them."""
+    rgb = np.hstack([photo(number, 400) for number in (3, 12, 20)])
+    truths = {times: box(rgb, 60, 400 * times - 320, 324, 400 * times - 80) for times in (1, 2, 3)}
+    for times, truth in truths.items():
+        rgb = laid(rgb, truth, Grid(times * block))
+    found = {region.grid: region for region in find_regions(rgb)}
+    assert found.keys() == {Grid(block), Grid(2 * block), Grid(3 * block)}
+    for times, truth in truths.items():
+        assert overlap(found[Grid(times * block)], truth) > 0.9
+
+
 @pytest.mark.parametrize("apart", [1, 3])
 @pytest.mark.parametrize("number", [0, 5, 16])
 def test_two_mosaics_that_nearly_touch_are_two(number: int, apart: int) -> None:

@@ -17,7 +17,7 @@ from dataset_tools.mosaic_finder import find_mosaics
 from dataset_tools.mosaic_grid import Grid, cell_means, paint
 from dataset_tools.mosaic_regions import Region
 from pipelines.regions import masked_means, pasted, restored_around
-from pipelines.whole_image import colorized, in_tiles, restored_in_tiles
+from pipelines.whole_image import colorized, has_colours, in_tiles, restored_in_tiles
 from tests.builds import SOAK
 
 pytestmark = pytest.mark.slow
@@ -195,6 +195,10 @@ def photos_with_regions() -> list[Rgb]:
     two = laid(laid(rgb, box(rgb, 0.1, 0.1, 0.5, 0.45), Grid(12, 5, 1)), box(rgb, 0.45, 0.6, 1, 1), Grid(20, 0, 7))
     rgb = photo(0, 640)
     near = laid(rgb, box(rgb, 0.1, 0.1, 0.4, 0.4) | box(rgb, 0.1, 0.42, 0.4, 0.8), Grid(14, 3, 5))  # one grid, and close together
+    rgb = np.hstack([photo(number, 300) for number in (3, 12, 20)])
+    for times in (1, 2, 3):  # on lines that are all among those of the first
+        rgb = laid(rgb, box(rgb, 0.2, (times - 0.8) / 3, 0.8, (times - 0.2) / 3), Grid(8 * times))
+    common = rgb
     rgb = photo(5, 1000)
     large = laid(rgb, box(rgb, 0.1, 0.1, 0.9, 0.9), Grid(132, 11, 17))
     halved = jpeg(laid(rgb, box(rgb, 0.15, 0.2, 0.9, 0.8), Grid(80, 10, 0)), 88)  # as they once were
@@ -210,6 +214,7 @@ def photos_with_regions() -> list[Rgb]:
         spread,
         two,
         near,
+        common,
         large,
         halved,
         *resized,
@@ -267,6 +272,9 @@ def ask_of_colours(cases: Cases) -> None:
         rgb = np.repeat(grey[..., None], 3, axis=-1)
         made, paler = colorized(rgb, model, size, 32, strength)
         cases.ask("colours", {"made": made, "paler": paler}, rgb=rgb, size=size, strength=strength)
+        toned = (grey[..., None] * np.array([1, 0.9, 0.7])).astype(np.uint8)
+        for coloured in (photo(number, width, height), toned, rgb[:3, :5], photo(number, width, height) // 8 + 100):
+            cases.ask("coloured", {"has": has_colours(coloured)}, rgb=coloured)
 
 
 Answers = dict[str, list[tuple[dict[str, Any], dict[str, Any]]]]
@@ -373,6 +381,8 @@ def test_tiles_are_equal(answers: Answers) -> None:
 
 
 def test_colours_are_the_same(answers: Answers) -> None:
+    assert [said["has"] for _, said in answers["coloured"]] == [expected["has"] for expected, _ in answers["coloured"]]
+    assert 2 < sum(said["has"] for _, said in answers["coloured"]) < 10
     for expected, said in answers["colours"]:
         assert_close(said["made"], expected["made"], 0.99)
         assert said["paler"] == pytest.approx(expected["paler"], abs=1e-3)

@@ -205,9 +205,9 @@ def test_model_is_a_run_folder_or_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert resolve_model("run") == resolve_model("run/") == resolve_model(Path("run")) == Path("run/model.onnx")
     assert resolve_model("m.onnx") == Path("m.onnx")
     assert resolve_model(str(path)) == path
-    with pytest.raises(ModelFileError, match=r"there is no model nowhere\.onnx"):
+    with pytest.raises(UsageError, match=r"there is no model nowhere\.onnx"):
         resolve_model("nowhere.onnx")
-    with pytest.raises(ModelFileError, match="there is no model nowhere"):
+    with pytest.raises(UsageError, match="there is no model nowhere"):
         resolve_model("nowhere")
 
 

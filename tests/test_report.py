@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def make(restored: int = 3, pictures: int = 2) -> RestoreReport:
     return RestoreReport(
         model={"name": "faces & co", "sha256": "ab" * 32, "card": {"size": 16, "recipe": ["mosaic:block=8"], "licence": "CC0"}},
         settings={"inputs": ["holiday"], "input": "pair"},
-        files=restored + 3, not_images=2, rows=tuple(rows), linked_folders=("round",),
+        rows=tuple(rows), no_images=("notes.txt", "<b>.xmp"), linked_folders=("round",),
         shown=tuple(shown), pictures={each.name: for_page(each) for each in shown},
     )  # fmt: skip
 
@@ -45,7 +46,13 @@ def test_counts_add_up_and_the_exit_code_tells() -> None:
     assert report.files == report.not_images + report.restored + report.failed
     assert report.exit_code == 3
     assert report.figures == {name: pytest.approx(values) for name, values in FIGURES.items()}
-    assert report.lines()[:2] == ["6 files: 3 restored, 1 failed, 2 no images", "failures.csv says which failed, and why"]
+    assert report.lines()[:3] == [
+        "6 files: 3 restored, 1 failed, 2 not images",
+        "failures.csv says which failed, and why",
+        "not images: notes.txt, <b>.xmp",
+    ]
+    many = replace(report, no_images=("1", "2", "3\n", "4", "5"))
+    assert "not images: 1, 2, 3\\n and 2 more, which report.json names" in many.lines()
     assert report.summary()["counts"] == report.counts
     json.dumps(report.summary())
 
@@ -57,6 +64,7 @@ def test_all_files_of_a_report_tell_the_same(tmp_path: Path) -> None:
     assert set(os.listdir(tmp_path)) == set(REPORT_FILES)
     told = json.loads((tmp_path / "report.json").read_text("utf-8"))
     assert (told["format"], told["complete"], told["counts"]) == ("photomend restore report", True, report.counts)
+    assert told["no_images"] == ["notes.txt", "<b>.xmp"]
     assert told["model"]["sha256"] == "ab" * 32
     assert told["statement"] == STATEMENT
     assert len(told["rows"]) == 4
@@ -86,6 +94,7 @@ def test_the_page_says_first_what_restored_content_is_and_obeys_no_name(tmp_path
     ]  # fmt: skip
     for text in (
         "1 more were restored and are listed without pictures",
+        "Not images: notes.txt, <b>.xmp.",
         "Links to folders are not followed: round.",
         "16 × 12, resized for the model",
         "PSNR (dB) 21.000 (input 19.000)",
@@ -111,9 +120,7 @@ def test_a_small_region_is_shown_near_by_and_framed_in_the_photo() -> None:
 
 
 def test_a_report_without_failures_originals_or_photos(tmp_path: Path) -> None:
-    report = RestoreReport(
-        {"name": "m", "sha256": "0", "card": {}}, {}, 1, 0, (Row("a.png", "a.png", "restored", width=1, height=1),)
-    )
+    report = RestoreReport({"name": "m", "sha256": "0", "card": {}}, {}, (Row("a.png", "a.png", "restored", width=1, height=1),))
     (tmp_path / "failures.csv").write_text("of an earlier job")
     begin(tmp_path)
     write(tmp_path, report, report_page(report))

@@ -171,7 +171,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(write_photos, mode
     before = snapshot(tmp_path)
     job = RestoreJob(model, [photos], tmp_path / "out", input_kind="crop", format="JPEG")
     assert job.plan().lines() == [
-        "2 photos to do, 0 done by an earlier run, 1 no images", "   a.png -> a.jpg", "   b.png -> b.jpg"
+        "2 photos to do, 0 done by an earlier run, 1 not images", "   a.png -> a.jpg", "   b.png -> b.jpg"
     ]  # fmt: skip
     assert snapshot(tmp_path) == before
     whole = RestoreJob(model, [photos], tmp_path / "out", format="JPEG").plan().lines()

@@ -197,12 +197,14 @@ def test_colour_for_a_grey_photo(depth: int) -> None:
     assert np.array_equal(after.samples, found.photo.samples)
 
 
-def test_colours_that_a_photo_had_are_told() -> None:
-    rgb = photo(3, 300)
+@pytest.mark.parametrize("number", [3, 15])  # the latter of a person in gray before a white wall
+def test_colours_that_a_photo_had_are_told(number: int) -> None:
+    rgb = photo(number, 300)
     told = "it had colours, which the model's have replaced"
     assert told in restore_whole(Known("colorize"), of(encoded(rgb, "PNG")), Wishes()).notes
-    sepia = np.clip((rgb @ LUMA)[..., None] + np.array([8, 0, -8]), 0, 255).astype(np.uint8)
-    assert told not in restore_whole(Known("colorize"), of(encoded(sepia, "PNG")), Wishes()).notes
+    for tone in ([1, 1, 1], [1.03, 1, 0.97], [1.35, 1.2, 0.94]):  # of paper, faded, of sepia
+        toned = np.clip((rgb @ LUMA)[..., None] * np.array(tone), 0, 255).astype(np.uint8)
+        assert told not in restore_whole(Known("colorize"), of(encoded(toned, "PNG")), Wishes()).notes
 
 
 def test_another_task_goes_in_tiles_over_the_whole_photo() -> None:

@@ -1,11 +1,13 @@
 /** The colours that a model gives a photo, at the model's size, on the photo's own luminance. */
 
-import { clamped, emptyRgb, linearTaps, resample, resized, type Rgb, rint } from "./image.ts";
+import { clamped, cut, emptyRgb, grey, linearTaps, medianOf, resample, resized, type Rgb, rint } from "./image.ts";
 import type { Run } from "./tiles.ts";
 
 const LUMA = [0.299, 0.587, 0.114].map(Math.fround); // of R, G, B: ITU-R BT.601
 const [RED, GREEN, BLUE] = LUMA;
 const STRIP = 256; // rows of the photo that are worked on at once
+const TONED = 12; // levels by which the channels of a pixel differ otherwise than those of its luminance do, in a stained print too
+const FEW = 0.05; // of the pixels
 
 /** The size at which a model of `size` sees a photo: as many pixels, multiples of `stride`. */
 export function sizeFor(width: number, height: number, size: number, stride: number): { width: number; height: number } {
@@ -49,6 +51,25 @@ export async function colorized(rgb: Rgb, restore: Run, size: number, stride: nu
     }
   }
   return { made, paler: paler / (rgb.width * rgb.height) };
+}
+
+/** Whether a photo has colours of its own: not only a tone, which is one colour for each luminance, as sepia is. */
+export function hasColours(rgb: Rgb): boolean {
+  const side = Math.min(8, rgb.width, rgb.height), width = Math.floor(rgb.width / side), height = Math.floor(rgb.height / side);
+  const whole = cut(rgb, { top: 0, left: 0, bottom: height * side, right: width * side });
+  const { data } = resized(whole, width, height, "area");
+  const levels = grey({ width, height, data }).data.map((value) => value >> 4);
+  const red = Float32Array.from(levels, (_, i) => data[3 * i] - data[3 * i + 1]); // less green
+  const blue = Float32Array.from(levels, (_, i) => data[3 * i + 2] - data[3 * i + 1]);
+  const middle = Array.from({ length: 16 }, (_, level) =>
+    [red, blue].map((each) => medianOf(each.filter((_, i) => levels[i] === level)))
+  );
+  let coloured = 0;
+  for (let i = 0; i < levels.length; i++) {
+    const [ofRed, ofBlue] = middle[levels[i]];
+    if (Math.max(Math.abs(red[i] - ofRed), Math.abs(blue[i] - ofBlue)) > TONED) coloured++;
+  }
+  return coloured / levels.length > FEW;
 }
 
 /** How much of a colour can be added to a luminance. */

@@ -3,7 +3,7 @@
 export { maskedMeans, pasted, type Pasted, type Placed, restoredAround } from "./around.ts";
 export { grown, laidInto } from "./blend.ts";
 export { affineOf, blockOf, CELL, type Cells, estimated, even, laidBack, ofGrid } from "./cells.ts";
-export { type Colorized, colorized, sizeFor } from "./colours.ts";
+export { type Colorized, colorized, hasColours, sizeFor } from "./colours.ts";
 export { between, cellMeans, cellsOf, estimate, type Grid, middles, paint } from "./grid.ts";
 export { type Affine, type Box, cut, type Floats, type Gray, grey, type Mask, resized, type Rgb, warped } from "./image.ts";
 export { findMosaics } from "./finder.ts";

@@ -36,6 +36,8 @@ interface Lattice {
   readonly xs: Int32Array;
   readonly width: number; // cells
   readonly height: number;
+  readonly above: Float32Array; // (height + 1, width), the mean edge on each line along each cell
+  readonly before: Float32Array; // (width + 1, height), the same of the columns
   readonly borders: Float32Array; // the mean edge at the four borders
   readonly fewer: Float32Array; // as `borders` without the strongest: a cell beside a mosaic has one strong border, too
   readonly within: Float32Array; // the mean edge inside
@@ -205,12 +207,15 @@ function linesInside(edges: Gray, block: number, top: number, bottom: number, le
 }
 
 /** The first of the lines, if every so-many-th has nearly all of the edges, and there are some of the others. */
-function every(lines: readonly number[], times: number): number | null {
+function every(lines: readonly number[], times: number, of: (some: readonly number[]) => number = mean): number | null {
   if (lines.length < times) return null;
-  const mean = (some: readonly number[]): number => some.reduce((sum, each) => sum + each, 0) / some.length;
   const means = Array.from({ length: times }, (_, first) => mean(lines.filter((_, k) => k % times === first)));
   const first = means.indexOf(Math.max(...means));
-  return mean(lines.filter((_, k) => k % times !== first)) < FAINT * means[first] ? first : null;
+  return of(lines.filter((_, k) => k % times !== first)) < FAINT * means[first] ? first : null;
+}
+
+function mean(some: readonly number[]): number {
+  return some.reduce((sum, each) => sum + each, 0) / some.length;
 }
 
 function seenIn(photo: Photo, grid: Grid, seed: Box): Seen | null {
@@ -243,7 +248,7 @@ function latticeOf(rows: Gray, columns: Gray, grid: Grid, taken: Mask): Lattice 
       told[cell] = (clip(single(Math.log(lift)) - Math.LN2, -1.5, 1.5) * energy) / single(energy + 1);
     }
   }
-  return { ys, xs, width, height, borders, fewer, within, told };
+  return { ys, xs, width, height, above: down.on, before: across.on, borders, fewer, within, told };
 }
 
 /** The first row of each whole cell, and of the one after. */
@@ -297,7 +302,9 @@ function membersOf(lattice: Lattice, seed: Box): Mask | null {
     return null; // hopeless, whatever it is joined with
   }
   const strongest = Array.from(forIt.keys()).sort((one, other) => forIt[other] - forIt[one]).slice(0, 30);
-  const others = strongest.filter((label) => label && label !== chosen && forIt[label] > 1 && areas[label] >= 4);
+  const others = strongest.filter((label) =>
+    label && label !== chosen && forIt[label] > 1 && areas[label] >= 4 && !hasLargerCells(lattice, labels, label)
+  );
   for (let k = 0; k < others.length; ) {
     if (!belongTogether(members, labels, others[k], told)) {
       k++;
@@ -308,6 +315,35 @@ function membersOf(lattice: Lattice, seed: Box): Mask | null {
     k = 0; // those that lay too far away may belong to it now
   }
   return withoutRim(members, lattice);
+}
+
+/** Whether these are parts of the cells of another mosaic, of whose lines the lattice has all and some more. */
+function hasLargerCells({ above, before, width, height }: Lattice, labels: Int32Array, label: number): boolean {
+  const down = innerLines(above, height, width, (y, x) => labels[y * width + x] === label);
+  const across = innerLines(before, width, height, (x, y) => labels[y * width + x] === label);
+  const most = Math.floor(Math.min(down.length, across.length, 2 * MOST_TIMES) / 2); // each line twice, at least
+  const median = (some: readonly number[]): number => medianOf(Float64Array.from(some)); // at its edge it has other lines
+  for (let times = 2; times <= most; times++) {
+    if (every(down, times, median) !== null && every(across, times, median) !== null) return true;
+  }
+  return false;
+}
+
+/** Of the mean edges on lines, (rows + 1, columns): the mean of each line where members lie on both of its sides. */
+function innerLines(
+  edges: Float32Array, rows: number, columns: number, isMember: (row: number, column: number) => boolean,
+): number[] {
+  const means: number[] = [];
+  for (let row = 1; row < rows; row++) {
+    let sum = 0, count = 0;
+    for (let column = 0; column < columns; column++) {
+      if (!isMember(row - 1, column) || !isMember(row, column)) continue;
+      sum += edges[row * columns + column];
+      count++;
+    }
+    if (count) means.push(sum / count);
+  }
+  return means;
 }
 
 function meanOf(values: Float32Array, where: Mask): number {

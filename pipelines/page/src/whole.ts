@@ -3,14 +3,12 @@
 import { facePasted, type Pasted, pasted, restoredAround } from "./around.ts";
 import type { Card } from "./card.ts";
 import { blockOf, estimated, even, laidBack } from "./cells.ts";
-import { colorized } from "./colours.ts";
+import { colorized, hasColours } from "./colours.ts";
 import { cropped, faceSquare } from "./crops.ts";
 import { areaOf, type Box, cut, emptyMask, type Rgb } from "./image.ts";
 import { findMosaics } from "./finder.ts";
 import type { Region } from "./regions.ts";
 import { inTiles, restoredInTiles, type Run } from "./tiles.ts";
-
-const COLOURED = 25; // levels between the channels of a pixel, on average: more than a faded or toned print has
 
 /** Where something is restored: a mosaic that was found, or the box of a face or of what a person drew. */
 export interface Place {
@@ -58,7 +56,7 @@ export async function restoreWhole(job: Job, tools: Tools): Promise<Outcome> {
   tell(null, "colouring");
   const { made, paler } = await colorized(rgb, run, card.size, card.stride, strength);
   if (paler >= 0.0005) notes.push(`${(100 * paler).toFixed(1)} % of the pixels were given paler colours than the model's, to keep their luminance`);
-  if (isColoured(rgb)) notes.push("it had colours, which the model's have replaced");
+  if (hasColours(rgb)) notes.push("it had colours, which the model's have replaced");
   return { made, restored: 1, places: [], notes };
 }
 
@@ -116,14 +114,4 @@ function mixed(before: Rgb, after: Rgb, strength: number): Rgb {
   if (strength >= 1) return after;
   const data = after.data.map((value, at) => Math.round(before.data[at] + strength * (value - before.data[at])));
   return { ...after, data };
-}
-
-function isColoured({ width, height, data }: Rgb): boolean {
-  let sum = 0, count = 0;
-  for (let y = 0; y < height; y += 8) {
-    for (let x = 0, at = 3 * y * width; x < width; x += 8, at += 24, count++) {
-      sum += Math.max(data[at], data[at + 1], data[at + 2]) - Math.min(data[at], data[at + 1], data[at + 2]);
-    }
-  }
-  return sum / count > COLOURED;
 }
