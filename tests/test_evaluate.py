@@ -12,7 +12,7 @@ import pytest
 
 from dataset_tools import build, image_io, metrics, pairs, resources, staging
 from dataset_tools.dataset import open_dataset
-from dataset_tools.errors import DatasetError, ModelFileError, UsageError
+from dataset_tools.errors import DatasetError, UsageError
 from pipelines import evaluate_model
 from pipelines.figures import (
     KNOWN,
@@ -166,7 +166,7 @@ def test_what_cannot_be_evaluated_is_one_line(model: Path, tmp_path: Path) -> No
         with pytest.raises(error, match=line) as caught:
             evaluate_model(model, classic, **options)
         assert "\n" not in str(caught.value)
-    with pytest.raises(ModelFileError):
+    with pytest.raises(UsageError, match=r"there is no model .*none\.onnx: give a run folder"):
         evaluate_model(tmp_path / "none.onnx", classic)
     with pytest.raises(DatasetError):
         evaluate_model(model, tmp_path / "nowhere")
