@@ -89,6 +89,7 @@ def test_patches_of_70_pixels() -> None:
     assert seen == 70
 
 
+@pytest.mark.soak
 def test_lab_is_that_of_the_metrics() -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)
     assert np.abs(np.asarray(variants.lab(to_float(rgb)))[0] - srgb_to_lab(rgb[0])).max() < 0.2

@@ -328,12 +328,13 @@ class Troubled(PhotoStager):
         return super().__call__(job)
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.soak)])
+@pytest.mark.soak  # `make test` has one that kills: test_build.py
+@pytest.mark.parametrize("workers", [1, 2])
 def test_photos_that_hang_or_kill(
     write_photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, record_property
 ) -> None:  # type: ignore[no-untyped-def]
     """Each costs its own row alone, though others wait behind it in its worker's queue, and is tried again by the next build."""
-    hangs, dies = counts(1, 3), counts(2, 5)
+    hangs, dies = 3, 5
     troubled = {f"hang{number}.png": number for number in range(hangs)} | {
         f"die{number}.png": 10 + number for number in range(dies)
     }

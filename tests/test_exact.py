@@ -113,6 +113,7 @@ def test_half_precision_is_another_run(scene: Path) -> None:
     check_told(scene / "bfloat16" / "whole", "mixed_bfloat16")
 
 
+@pytest.mark.soak
 def test_another_number_of_threads_is_not_the_same_bits(scene: Path, tmp_path: Path) -> None:
     """The line names what differs, and --inexact goes on. In a process of its own: TensorFlow sets its threads once."""
     run = tmp_path / "run"

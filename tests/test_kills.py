@@ -167,7 +167,7 @@ def moments(seed: int) -> Iterator[tuple[int, bool, int, list[float | None], np.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", some(["parent", "group"], soak=["worker"]))
+@pytest.mark.parametrize("who", some(["parent"], soak=["worker", "group"]))
 def test_killed_at_a_moment(scene: Scene, tmp_path: Path, who: str, record_property) -> None:  # type: ignore[no-untyped-def]
     landed = 0
     for number, again, workers, shares, rng in moments({"parent": 1, "worker": 2, "group": 3}[who]):

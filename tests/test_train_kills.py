@@ -18,12 +18,12 @@ import pytest
 
 from dataset_tools import files
 from pix2pix.run_folder import RunFolder
-from tests.builds import PATIENCE, counts
+from tests.builds import PATIENCE
 from tests.training import command, environment, log, mosaics, same_arrays, trained
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak  # `make test` has runs stopped and resumed: test_exact.py, test_train.py
 
-KILLS = counts(2, 24)
+KILLS = 24
 DISKS = 12
 STEPS, EVERY = 120, 10
 OPTIONS = ("--preset", "tiny", "--batch", 2, "--val-images", 2, "--precision", "float32", "--val-every", EVERY,
@@ -138,7 +138,6 @@ def test_killed_at_a_moment(scene: Scene, tmp_path: Path, record_property) -> No
     record_property("count", kills)
 
 
-@pytest.mark.soak  # `make test` has it in one process: test_train.py
 def test_stopped_by_a_signal(scene: Scene, tmp_path: Path) -> None:
     """Ctrl-C, then SIGTERM: each saves the step that it came in, though no checkpoint was due."""
     rare = (scene.dataset, tmp_path / "run", *OPTIONS[:-4], "--val-every", 10**6, "--checkpoint-every", 10**6, "--steps")
@@ -171,7 +170,6 @@ def small_disk(place: Path, kilobytes: int) -> Iterator[None]:
         subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.soak
 def test_a_disk_that_is_full(scene: Scene, tmp_path: Path, record_property) -> None:  # type: ignore[no-untyped-def]
     """It fills up at one point of the training after another; with more room the same command goes on to the same run."""
     needed = int(subprocess.check_output(["du", "-sk", scene.whole]).split()[0])
