@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Cells = NDArray[np.bool_]  # (R, C), of a grid
 Places = NDArray[np.intp]
 
+LEAST_LOST = 1.5  # grey levels by which the pixels of a cell may differ where a file has lost some
 PASSES = 4  # over the cells at the edge of a region
 NEARLY = 0.93  # of its box: a rectangle, of whose corners some were not told
 JOINED = 0.75  # of the pixels next to a region that lie in a cell of it, as few as may have the one level of the others
@@ -32,7 +33,10 @@ def mask_of(rgb: NDArray[np.uint8], grey: NDArray[np.uint8], ys: Places, xs: Pla
     if mask[box].mean() > NEARLY:
         mask[box] = 1
     block = int(ys[1] - ys[0])
-    tolerance = _tolerance(grey[ys[0] : ys[-1], xs[0] : xs[-1]], block, members)
+    cells = slice(ys[0], ys[-1]), slice(xs[0], xs[-1])
+    tolerance = _tolerance(grey[cells], block, members)
+    if tolerance <= 1 and not _are_exact(rgb[cells], block, members):
+        tolerance = LEAST_LOST
     levels = grey if tolerance > 1 else _as_numbers(rgb)
     sure = np.zeros_like(mask)
     sure[ys[0] : ys[-1], xs[0] : xs[-1]] = np.repeat(np.repeat(members.astype(np.uint8), block, axis=0), block, axis=1)
@@ -65,7 +69,18 @@ def _tolerance(grey: NDArray[np.uint8], block: int, members: Cells) -> float:
     part = grey.reshape(rows, block, columns, block)
     cells = part.swapaxes(1, 2)[members].reshape(-1, block**2).astype(np.float32)
     off = np.percentile(np.abs(cells - np.median(cells, axis=1, keepdims=True)), 95, axis=1)
-    return 0.5 + max(1.0, float(np.median(off))) * bool(np.median(off))
+    return max(LEAST_LOST, 0.5 + float(np.median(off))) if np.median(off) else 0.5
+
+
+def _are_exact(rgb: NDArray[np.uint8], block: int, members: Cells) -> bool:
+    """Whether most of these cells have the one colour of their middle: a JPEG may keep the grey of those that lie on its blocks.
+
+    rgb: the whole cells of the grid.
+    """
+    rows, columns = members.shape
+    cells = _as_numbers(rgb).reshape(rows, block, columns, block).swapaxes(1, 2)[members]
+    others = (cells != cells[:, block // 2, block // 2, None, None]).mean((1, 2))
+    return bool(2 * (others <= 0.05).sum() >= len(others))
 
 
 def _all_lines(lines: Places, length: int) -> Places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import cv2
@@ -23,6 +24,9 @@ LEAST_CELLS = 9  # that show the mosaic beyond doubt
 LEAST_AREA = 600  # pixels of them
 STRENGTH = 2.0  # grey levels by which the cells of a mosaic stand off from each other, at least
 LIFT = 6.5  # how many times that is what there is within them; in the blocks of a JPEG hardly more than 5
+LIFT_ELSEWHERE = 4.0  # the same without the strongest line each way, which may be the seam of two photos
+FULL = 0.3  # of the convex hull of its cells; the lines between the photos of a contact sheet have up to 0.27
+VARIED = 1.5  # times the differences between neighbours: so much a cell varies inside at most, or it is a photo
 TAKEN = -2.0  # what a cell tells that is of a region already
 ROUNDS = 3
 TRIES = 3  # to find a region of a grid
@@ -160,10 +164,12 @@ def _grown(photo: _Photo, window: Window) -> list[Region]:
 def _regions_of(photo: _Photo, grid: Grid, seen: tuple[_Lattice, Cells]) -> list[Region]:
     """What lies in the cells that were seen, if that is a mosaic, to the pixel."""
     lattice, members = seen
-    if not _is_mosaic(lattice, members, grid.block):
+    if not _is_mosaic(lattice, members, grid.block) or _is_sheet(photo.grey, lattice, members):
         return []
     regions = []
     whole = mask_of(photo.rgb, photo.grey, lattice.ys, lattice.xs, members)
+    if not whole.any():
+        return []
     for mask in parts_of(whole, max(LEAST_CELLS * grid.block**2, APART * whole.sum())):
         (top, bottom), (left, right) = _extent(mask.any(1)), _extent(mask.any(0))
         mask = mask[top:bottom, left:right]
@@ -283,11 +289,17 @@ def _inner(edges: Floats, members: Cells) -> NDArray[Any]:
 def _belong_together(one: Cells, other: Cells, told: Floats) -> bool:
     """Whether what lies between two parts is no larger than they are, and does not tell against a mosaic."""
     both = one | other
-    ys, xs = np.nonzero(both)
-    hull = np.zeros(both.shape, np.uint8)
-    cv2.fillConvexPoly(hull, cv2.convexHull(np.stack([xs, ys], 1).astype(np.int32)), 1)
-    between = (hull > 0) & ~both
+    hull = _hull(both)
+    between = hull & ~both
     return bool(between.sum() <= 0.6 * hull.sum() and told[between].sum() >= -0.06 * between.sum())
+
+
+def _hull(members: Cells) -> Cells:
+    """The cells in the convex hull of members."""
+    ys, xs = np.nonzero(members)
+    hull = np.zeros(members.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.stack([xs, ys], 1).astype(np.int32)), 1)
+    return hull > 0
 
 
 def _without_rim(members: Cells, lattice: _Lattice) -> Cells | None:
@@ -324,4 +336,34 @@ def _is_mosaic(lattice: _Lattice, members: Cells, block: int) -> bool:
     far = (cv2.dilate(members.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0) & (lattice.told > TAKEN)
     alike = far & (lattice.borders > 1.5 * lattice.within)
     around = np.median(lattice.borders[alike]) if alike.sum() > 0.25 * far.sum() > 5 else 0  # the grid of a JPEG goes on there
-    return bool(strength >= max(STRENGTH, 2.2 * around) and strength >= LIFT * (within + 0.15))
+    return bool(
+        strength >= max(STRENGTH, 2.2 * around, LIFT * (within + 0.15))
+        and _elsewhere(lattice, members) >= LIFT_ELSEWHERE * (within + 0.15)
+    )
+
+
+def _elsewhere(lattice: _Lattice, members: Cells) -> float:
+    """The mean edge at the borders of members, (R, C), without the strongest line each way."""
+    sums, counts = 0.0, 0
+    for edges, cells in ((lattice.above, members), (lattice.before, members.T)):
+        beside = np.zeros(edges.shape, bool)
+        beside[:-1] |= cells
+        beside[1:] |= cells
+        lines, number = np.where(beside, edges, 0).sum(1, dtype=np.float64), beside.sum(1)
+        others = np.arange(len(lines)) != lines.argmax()
+        sums, counts = sums + lines[others].sum(), counts + int(number[others].sum())
+    return sums / counts
+
+
+def _is_sheet(grey: NDArray[np.uint8], lattice: _Lattice, members: Cells) -> bool:
+    """Whether members, (R, C), are the photos of a contact sheet, or the lines between them."""
+    if members.sum() < FULL * _hull(members).sum():
+        return True
+    (top, bottom), (left, right) = _extent(members.any(1)), _extent(members.any(0))
+    rows = [grey[y:end, lattice.xs[left] : lattice.xs[right]] for y, end in pairwise(lattice.ys[top : bottom + 1])]
+    cells = [row.reshape(len(row), right - left, len(row)) for row in rows]
+    means, spread = np.array([each.mean((0, 2)) for each in cells]), np.array([each.std((0, 2)) for each in cells])
+    part = members[top:bottom, left:right]
+    down, across = np.abs(np.diff(means, axis=0)), np.abs(np.diff(means, axis=1))
+    differences = np.concatenate([down[part[1:] & part[:-1]], across[part[:, 1:] & part[:, :-1]]])
+    return bool(spread[part].mean() > VARIED * (differences.mean() if len(differences) else 0))

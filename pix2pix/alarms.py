@@ -15,14 +15,14 @@ COLLAPSED = 0.2  # the share of the originals' diversity below which the restore
 VALIDATIONS = 4  # in a row that are worse than the best one before them
 
 
-def alarms(rows: Sequence[Row], metric: str) -> list[tuple[str, str]]:
+def alarms(rows: Sequence[Row], metric: str, warmup_d: int = 0) -> list[tuple[str, str]]:
     """(name, what it means and what to do) for what is wrong after the last of `rows`, the log of a run so far.
 
-    Each name is told again only after WINDOWS rows of losses. `metric` is the one that the best model is chosen by.
+    Each name is told again only after WINDOWS rows of losses. `metric` is the one that the best model is chosen by;
+    up to step `warmup_d` the generator does not change.
     """
-    found = [
-        alarm for alarm in (_discriminator_wins(rows), _collapse(rows), _stands_still(rows), _overfits(rows, metric)) if alarm
-    ]
+    looked = _discriminator_wins(rows), _collapse(rows), _stands_still(rows, warmup_d), _overfits(rows, metric)
+    found = [alarm for alarm in looked if alarm]
     recent = {row["name"] for row in _since(rows, WINDOWS) if row["kind"] == "alarm"}
     return [(name, text) for name, text in found if name not in recent]
 
@@ -62,9 +62,9 @@ def _collapse(rows: Sequence[Row]) -> tuple[str, str] | None:
     )
 
 
-def _stands_still(rows: Sequence[Row]) -> tuple[str, str] | None:
+def _stands_still(rows: Sequence[Row], warmup_d: int) -> tuple[str, str] | None:
     """Two validations that differ in no figure: the layers before the last one give nothing any more."""
-    validations = _of(rows, "validation")[-2:]
+    validations = [row for row in _of(rows, "validation") if row["step"] >= warmup_d][-2:]
     if len(validations) < 2 or not validations[0]["step"] < validations[1]["step"]:
         return None
     before, now = (row["figures"].get("raw", row["figures"]["restored"]) for row in validations)

@@ -152,7 +152,7 @@ def train_model(
         def card(step: int, figures: Figures | None) -> dict[str, Any]:
             return model_card(spec, data, step, figures, direction)
 
-        watch = Watch(folder, model, validation, metric, card, batches.at, tell, chief)
+        watch = Watch(folder, model, validation, metric, card, batches.at, tell, warmup_d, chief)
         watch.begin(done)
         if done and chief and (best := folder.best()) and not folder.model.exists():  # somebody removed it
             model.set_variables(folder.load(best["step"])[0])
@@ -160,7 +160,7 @@ def train_model(
             model.set_variables(arrays)
 
         def stale() -> int:
-            count = watch.stale(since=warmup_d)
+            count = watch.stale()
             return spread.agree(count) if spread else count
 
         start, last_saved, began = done, done, seconds
@@ -191,8 +191,8 @@ def train_model(
                     watch.losses(done, means, seconds)
                     window = []
                 share = max_seconds / max(seconds - began, 1e-9)
-                within = done if ended else min(steps, start + int((done - start) * share)) if math.isfinite(share) else steps
-                tell(Event("step", done, max(done, within), {**means, "seconds": seconds - began}))
+                within = min(steps, max(done + 1, start + int((done - start) * share))) if math.isfinite(share) else steps
+                tell(Event("step", done, done if ended else within, {**means, "seconds": seconds - began}))
                 if done % val_every == 0 or ended:
                     if watch.validate(done, steps, seconds):
                         save(done)  # the best one stays on disk

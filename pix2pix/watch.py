@@ -32,15 +32,16 @@ class Watch:
         card: step, figures -> the card of a model file.
         metric: the one that the best model is chosen by.
         batch: step -> a training batch, for recalibration.
+        warmup_d: the first steps, in which the generator does not change.
     """
 
     def __init__(
         self, folder: RunFolder, model: Pix2Pix, validation: Validation, metric: str,
         card: Callable[[int, Figures | None], dict[str, Any]], batch: Callable[[int], Batch],
-        tell: Callable[[Event], None], writes: bool = True,
+        tell: Callable[[Event], None], warmup_d: int = 0, writes: bool = True,
     ):  # fmt: skip
         self.folder, self.model, self.validation, self.metric = folder, model, validation, metric
-        self.card, self.batch, self.tell, self.writes = card, batch, tell, writes
+        self.card, self.batch, self.tell, self.warmup_d, self.writes = card, batch, tell, warmup_d, writes
         self.figures: Figures | None = None  # of the last validation in this call
         self._files = ExitStack()
 
@@ -90,7 +91,7 @@ class Watch:
                 self._keep(step, figures, restored, seconds)
         if not self.writes:
             return False
-        for name, text in alarms(self.folder.rows(), self.metric):
+        for name, text in alarms(self.folder.rows(), self.metric, self.warmup_d):
             self._alarm(step, steps, name, text)
         best = self.folder.best()
         return figures is None or best is None or better(self.metric)(figures, best["figures"])
@@ -143,11 +144,11 @@ class Watch:
         self.folder.log({"kind": "alarm", "step": step, "name": name, "text": text})
         self.tell(Event("alarm", step, steps, {"name": name, "text": text}))
 
-    def stale(self, since: int = 0) -> int:
-        """Validations since the best one, and after step `since`."""
+    def stale(self) -> int:
+        """Validations since the best one, and since the generator changes."""
         steps = [row["step"] for row in self.folder.rows() if row["kind"] == "validation"]
         best = self.folder.best()
-        return sum(step > max(best["step"], since) for step in steps) if best else 0
+        return sum(step > max(best["step"], self.warmup_d) for step in steps) if best else 0
 
     def draw_timeline(self, steps: int) -> None:
         """samples/timeline.png and .webp."""

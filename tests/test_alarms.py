@@ -58,6 +58,8 @@ def test_a_generator_that_stands_still() -> None:
     rows[2]["figures"] = {name: dict(figures) for name, figures in rows[0]["figures"].items()}
     assert alarms(rows, "psnr") == [("generator_stands_still", text)]
     assert alarms([rows[0], validation(50, 22.0)], "psnr") == []  # that of a run's end, once more
+    assert alarms(rows, "psnr", warmup_d=50) == [("generator_stands_still", text)]
+    assert alarms(rows, "psnr", warmup_d=51) == []  # it was not to change before
     for row, raw in ((rows[0], 21.0), (rows[2], 21.5)):  # the moving average may stand still at first
         row["figures"]["raw"] = {"psnr": raw, "delta_e": raw}
     assert alarms(rows, "psnr") == []

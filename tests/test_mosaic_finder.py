@@ -11,7 +11,7 @@ from dataset_tools.mosaic_grid import Grid
 from dataset_tools.mosaic_regions import Region, find_regions
 from pipelines.regions import pasted, restored_around
 from tests.conftest import some
-from tests.test_mosaic_regions import box, ellipse, jpeg, laid, overlap, photo
+from tests.test_mosaic_regions import box, ellipse, jpeg, laid, overlap, photo, sheet
 
 # side of the photo, side that it is resized to, block
 SIZES = some([(768, 590, 24)], [(768, 700, 12), (768, 1000, 16), (768, 1090, 16)])
@@ -124,3 +124,24 @@ def test_photos_without_a_mosaic_have_none(number: int) -> None:
     for to in (500, 1000):
         smaller = np.asarray(cv2.resize(rgb, (to, to), interpolation=cv2.INTER_AREA if to < 768 else cv2.INTER_CUBIC))
         assert find_mosaics(smaller) == find_mosaics(jpeg(smaller)) == []
+
+
+@pytest.mark.parametrize(("columns", "rows", "side", "gap", "first"), some(
+    [(3, 2, 300, 12, 0), (2, 2, 256, 0, 4)],
+    [(3, 2, 300, 0, 7), (4, 4, 256, 0, 0), (6, 5, 200, 0, 7), (4, 3, 200, 10, 0), (4, 4, 236, 20, 0), (8, 6, 126, 2, 0)],
+))  # fmt: skip
+def test_the_seams_of_a_contact_sheet_are_no_mosaic(columns: int, rows: int, side: int, gap: int, first: int) -> None:
+    shown = sheet(columns, rows, side, gap, first)
+    assert find_mosaics(shown) == []
+    assert find_mosaics(jpeg(shown, 80)) == []
+
+
+@pytest.mark.parametrize("gap", some([12], [0]))
+@pytest.mark.parametrize("quality", some([0], [85]))
+def test_a_mosaic_in_a_contact_sheet_is_found(gap: int, quality: int) -> None:
+    shown = sheet(3, 2, 300, gap, 7)
+    truth = box(shown, 300 + gap + 60, 80, 300 + gap + 230, 240)
+    shown = laid(shown, truth, Grid(12, 3, 5))
+    (region,) = find_mosaics(jpeg(shown, quality) if quality else shown)
+    assert region.grid == Grid(12, 3, 5)
+    assert overlap(region, truth) > 0.8

@@ -41,11 +41,32 @@ def jpeg(rgb: np.ndarray, quality: int = 75) -> np.ndarray:
     return degradations.apply(rgb, degradations.draw(steps, np.random.default_rng(0), (rgb.shape[0], rgb.shape[1])))
 
 
+def sheet(columns: int, rows: int, side: int, gap: int, first: int = 0) -> np.ndarray:
+    """A contact sheet of photos of `side` x `side`, `gap` pixels of white between them."""
+    made = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
+    for number in range(columns * rows):
+        top, left = (place * (side + gap) for place in divmod(number, columns))
+        shown = cv2.resize(photo((first + number) % len(SAMPLES)), (side, side), interpolation=cv2.INTER_AREA)
+        made[top : top + side, left : left + side] = shown
+    return made
+
+
 def overlap(region: Region, truth: np.ndarray) -> float:
     whole = np.zeros(truth.shape, bool)
     top, left, bottom, right = region.box
     whole[top:bottom, left:right] = region.mask
     return float((whole & truth).sum() / (whole | truth).sum())
+
+
+@pytest.mark.parametrize("block", some([16], [8, 24, 32]))
+@pytest.mark.parametrize("quality", some([75], [90]))
+def test_cells_that_lie_on_the_blocks_of_a_jpeg_are_found_to_the_edge(block: int, quality: int) -> None:
+    """Their grey is kept exactly, their colours are not."""
+    rgb = photo(0, 384)
+    truth, grid = ellipse(rgb), Grid(block, 8 % block, 16 % block)
+    (region,) = find_regions(jpeg(laid(rgb, truth, grid), quality))
+    assert region.grid == grid
+    assert overlap(region, truth) > 0.9
 
 
 @pytest.mark.parametrize("block", some([8, 24], [4, 13, 32]))

@@ -19,6 +19,7 @@ from dataset_tools.mosaic_regions import Region
 from pipelines.regions import masked_means, pasted, restored_around
 from pipelines.whole_image import colorized, has_colours, in_tiles, restored_in_tiles
 from tests.builds import SOAK
+from tests.test_mosaic_regions import sheet
 
 pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[1] / "pipelines" / "page"
@@ -191,6 +192,7 @@ def photos_with_regions() -> list[Rgb]:
         rgb, grid = photo(2 * number, 560 - 13 * number, 430 + 7 * number), Grid(block, 3 % block, 2 * block // 3)
         shown = laid(rgb, box(rgb, 0.2, 0.25, 0.9, 0.8) if number % 2 else ellipse(rgb), grid)
         found += [shown, jpeg(shown)] if number % 3 != 1 else [shown]
+    found.append(jpeg(laid(photo(0, 384, 384), ellipse(photo(0, 384, 384)), Grid(16, 8, 0))))  # on the blocks of the JPEG
     rgb = photo(6, 900, 700)
     two = laid(laid(rgb, box(rgb, 0.1, 0.1, 0.5, 0.45), Grid(12, 5, 1)), box(rgb, 0.45, 0.6, 1, 1), Grid(20, 0, 7))
     rgb = photo(0, 640)
@@ -246,7 +248,7 @@ def ask_of_regions(cases: Cases) -> None:
             expected = {"at": [top, left], "made": made, "top": rows.start, "left": columns.start, "pasted": pixels,
                         "weights": weights, "has_lines": region.lines is not None}  # fmt: skip
             cases.ask("around", expected, rgb=rgb, mask=region.mask, region=region_of(region), strength=strength)
-    for rgb in photos_without():
+    for rgb in (*photos_without(), sheet(3, 2, 200, 12), sheet(2, 2, 256, 0, 4)):
         assert not find_mosaics(rgb)
         cases.ask("regions", {"regions": []}, rgb=rgb)
     rng = np.random.default_rng(0)

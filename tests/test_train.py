@@ -504,10 +504,11 @@ def test_a_model_that_cannot_be_exported_ends_nothing(dataset: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_patience_waits_until_the_generator_trains(dataset: Path, tmp_path: Path) -> None:
-    """While D trains alone, no validation can be better than the first."""
+    """While D trains alone, no validation can be better than the first, or any other."""
     options = {**QUICK, "steps": 12, "val_every": 1, "patience": 2, "warmup_d": 6}
     report = train_model(dataset, tmp_path / "run", **options)
     assert report.steps > 6
+    assert not [row for row in log(tmp_path / "run") if row["kind"] == "alarm"]
 
 
 @pytest.mark.slow
@@ -559,6 +560,16 @@ def test_a_limit_of_time_ends_a_run(dataset: Path, tmp_path: Path) -> None:
     assert report.figures is not None
     report = train_model(dataset, tmp_path / "run", steps=10**6, max_seconds=0.0, **QUICK)
     assert report.steps == 2  # of this call
+
+
+@pytest.mark.slow
+def test_a_limit_of_time_is_no_end_before_it_is_reached(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step takes long, since it compiles: of the steps that are told, one more was always to come."""
+    clock = iter([0.0, 100.0, 100.0, 101.0, 101.0, 102.0])
+    monkeypatch.setattr("pix2pix.train.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    told: list[Any] = []
+    train_model(dataset, tmp_path / "run", steps=50, max_seconds=101.5, tell=told.append, **QUICK)
+    assert [(event.step, event.steps) for event in told if event.kind == "step"] == [(1, 2), (2, 3), (3, 3)]
 
 
 @pytest.mark.slow

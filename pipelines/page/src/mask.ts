@@ -4,6 +4,7 @@ import { dilated, eroded } from "./filters.ts";
 import { emptyMask, type Box, type Gray, type Mask, medianOf, type Rgb } from "./image.ts";
 import { convexHull, fillConvex, partsOf, type Point } from "./shapes.ts";
 
+const LEAST_LOST = 1.5; // grey levels by which the pixels of a cell may differ where a file has lost some
 const PASSES = 4; // over the cells at the edge of a region
 const NEARLY = 0.93; // of its box: a rectangle, of whose corners some were not told
 const JOINED = 0.75; // of the pixels next to a region that lie in a cell of it, as few as may have the one level of the others
@@ -22,7 +23,8 @@ export interface PlacedMask {
  * the mosaic, a pixel a cell. What is given back holds all of it.
  */
 export function maskOf(rgb: Rgb, grey: Gray, ys: Int32Array, xs: Int32Array, members: Mask): PlacedMask {
-  const block = ys[1] - ys[0], tolerance = toleranceOf(grey, ys, xs, members);
+  const block = ys[1] - ys[0], lost = toleranceOf(grey, ys, xs, members);
+  const tolerance = lost > 1 || areExact(rgb, ys, xs, members) ? lost : LEAST_LOST;
   const box = around(members, ys, xs, rgb); // of the photo: two cells around the mosaic's, beyond which nothing changes
   const { top, left } = box, mask = emptyMask(box.right - left, box.bottom - top), sure = emptyMask(mask.width, mask.height);
   const corners: Point[] = [];
@@ -133,7 +135,27 @@ function toleranceOf(grey: Gray, ys: Int32Array, xs: Int32Array, members: Mask):
     offs.push(off[before] + (off[Math.min(before + 1, off.length - 1)] - off[before]) * share); // the 95th percentile
   }
   const usual = medianOf(Float32Array.from(offs));
-  return 0.5 + (usual && Math.max(1, usual));
+  return usual ? Math.max(LEAST_LOST, 0.5 + usual) : 0.5;
+}
+
+/** Whether most of these cells have the one colour of their middle: a JPEG may keep the gray of those that lie on its blocks. */
+function areExact({ width, data }: Rgb, ys: Int32Array, xs: Int32Array, members: Mask): boolean {
+  const block = ys[1] - ys[0];
+  let cells = 0, exact = 0;
+  for (let cell = 0; cell < members.data.length; cell++) {
+    if (!members.data[cell]) continue;
+    const top = ys[Math.floor(cell / members.width)], left = xs[cell % members.width];
+    const middle = 3 * ((top + (block >> 1)) * width + left + (block >> 1));
+    let others = 0;
+    for (let y = top; y < top + block; y++) {
+      for (let at = 3 * (y * width + left), end = at + 3 * block; at < end; at += 3) {
+        if (data[at] !== data[middle] || data[at + 1] !== data[middle + 1] || data[at + 2] !== data[middle + 2]) others++;
+      }
+    }
+    cells++;
+    if (others / block ** 2 <= 0.05) exact++;
+  }
+  return 2 * exact >= cells;
 }
 
 /** The lines of a grid between two borders, and these, from the first of them on. */

@@ -13,6 +13,9 @@ const LEAST_CELLS = 9; // that show the mosaic beyond doubt
 const LEAST_AREA = 600; // pixels of them
 const STRENGTH = 2; // grey levels by which the cells of a mosaic stand off from each other, at least
 const LIFT = 6.5; // how many times that is what there is within them; in the blocks of a JPEG hardly more than 5
+const LIFT_ELSEWHERE = 4; // the same without the strongest line each way, which may be the seam of two photos
+const FULL = 0.3; // of the convex hull of its cells; the lines between the photos of a contact sheet have up to 0.27
+const VARIED = 1.5; // times the differences between neighbours: so much a cell varies inside at most, or it is a photo
 const TAKEN = -2; // what a cell tells that is of a region already
 const ROUNDS = 3;
 const TRIES = 3; // to find a region of a grid
@@ -164,9 +167,10 @@ function grown(photo: Photo, window: Window): Region[] {
 
 /** What lies in the cells that were seen, if that is a mosaic, to the pixel. */
 function regionsOf(photo: Photo, grid: Grid, seen: Seen): Region[] {
-  if (!isMosaic(seen, grid.block)) return [];
+  if (!isMosaic(seen, grid.block) || isSheet(photo.grey, seen.lattice, seen.members)) return [];
   const whole = maskOf(photo.rgb, photo.grey, seen.lattice.ys, seen.lattice.xs, seen.members);
   const pixels = whole.mask.data.reduce((sum, each) => sum + each, 0);
+  if (!pixels) return [];
   return largeParts(whole.mask, Math.max(LEAST_CELLS * grid.block ** 2, APART * pixels)).map((part) => {
     const { top, left, bottom, right } = extentOf(part), mask = emptyMask(right - left, bottom - top);
     for (let y = 0, at = top * part.width + left; y < mask.height; y++, at += part.width) {
@@ -359,27 +363,27 @@ function meanOf(values: Float32Array, where: Mask): number {
 
 /** Whether what lies between two parts is no larger than they are, and does not tell against a mosaic. */
 function belongTogether(members: Mask, labels: Int32Array, label: number, told: Float32Array): boolean {
-  const { width, height, data } = members, points: Point[] = [];
-  for (let y = 0; y < height; y++) {
-    let first = -1, last = -1;
-    for (let x = 0, at = y * width; x < width; x++, at++) {
-      if (!data[at] && labels[at] !== label) continue;
-      if (first < 0) first = x;
-      last = x;
-    }
-    if (first >= 0) points.push([first, y], [last, y]);
-  }
-  const hull = emptyMask(width, height);
-  fillConvex(hull, convexHull(points));
+  const both = { ...members, data: members.data.map((member, i) => (member || labels[i] === label ? 1 : 0)) }, hull = hullOf(both);
   let whole = 0, between = 0, against = 0;
-  for (let i = 0; i < data.length; i++) {
+  for (let i = 0; i < told.length; i++) {
     if (!hull.data[i]) continue;
     whole++;
-    if (data[i] || labels[i] === label) continue;
+    if (both.data[i]) continue;
     between++;
     against += told[i];
   }
   return between <= 0.6 * whole && against >= -0.06 * between;
+}
+
+/** The cells in the convex hull of members. */
+function hullOf({ width, height, data }: Mask): Mask {
+  const points: Point[] = [], hull = emptyMask(width, height);
+  for (let y = 0; y < height; y++) {
+    const row = data.subarray(y * width, (y + 1) * width), first = row.indexOf(1);
+    if (first >= 0) points.push([first, y], [row.lastIndexOf(1), y]);
+  }
+  fillConvex(hull, convexHull(points));
+  return hull;
 }
 
 /** Less those cells at the edge that are the photo's. */
@@ -450,5 +454,59 @@ function isMosaic({ lattice, members }: Seen, block: number): boolean {
     if (borders[i] > single(1.5 * within[i])) number += alike.data[i] = 1;
   }
   const usual = number > 0.25 * far && 0.25 * far > 5 ? medianWhere(borders, alike) : 0; // the grid of a JPEG goes on there
-  return strength >= Math.max(STRENGTH, 2.2 * usual) && strength >= LIFT * (meanOf(within, members) + 0.15);
+  const level = meanOf(within, members) + 0.15;
+  return strength >= Math.max(STRENGTH, 2.2 * usual, LIFT * level) && elsewhere(lattice, members) >= LIFT_ELSEWHERE * level;
+}
+
+/** The mean edge at the borders of members, (R, C), without the strongest line each way. */
+function elsewhere({ above, before }: Lattice, { width, height, data }: Mask): number {
+  let sums = 0, counts = 0;
+  const add = (edges: Float32Array, rows: number, columns: number, isMember: (row: number, column: number) => boolean): void => {
+    let most = -1, number = 0;
+    for (let row = 0; row <= rows; row++) {
+      let sum = 0, count = 0;
+      for (let column = 0; column < columns; column++) {
+        if (!(row && isMember(row - 1, column)) && !(row < rows && isMember(row, column))) continue;
+        sum += edges[row * columns + column];
+        count++;
+      }
+      if (sum > most) [most, number] = [sum, count];
+      sums += sum;
+      counts += count;
+    }
+    sums -= most;
+    counts -= number;
+  };
+  add(above, height, width, (y, x) => data[y * width + x] > 0);
+  add(before, width, height, (x, y) => data[y * width + x] > 0);
+  return sums / counts;
+}
+
+/** Whether members, (R, C), are the photos of a contact sheet, or the lines between them. */
+function isSheet(gray: Gray, { ys, xs }: Lattice, members: Mask): boolean {
+  const { width, height, data } = members, hull = hullOf(members), means = new Float64Array(data.length);
+  let cells = 0, whole = 0, spread = 0, differences = 0, pairs = 0;
+  for (let row = 0, cell = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, cell++) {
+      whole += hull.data[cell];
+      if (!data[cell]) continue;
+      cells++;
+      let sum = 0, squares = 0;
+      for (let y = ys[row]; y < ys[row + 1]; y++) {
+        for (let at = y * gray.width + xs[column], end = y * gray.width + xs[column + 1]; at < end; at++) {
+          sum += gray.data[at];
+          squares += gray.data[at] ** 2;
+        }
+      }
+      const pixels = (ys[row + 1] - ys[row]) * (xs[column + 1] - xs[column]);
+      means[cell] = sum / pixels;
+      spread += Math.sqrt(Math.max(0, squares / pixels - means[cell] ** 2));
+      for (const other of [row && data[cell - width] ? cell - width : -1, column && data[cell - 1] ? cell - 1 : -1]) {
+        if (other < 0) continue;
+        differences += Math.abs(means[cell] - means[other]);
+        pairs++;
+      }
+    }
+  }
+  return cells < FULL * whole || spread / cells > VARIED * (pairs ? differences / pairs : 0);
 }
