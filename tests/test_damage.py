@@ -261,7 +261,7 @@ def test_a_disk_that_is_full(write_photos, tmp_path: Path, record_property) -> N
     record_property("count", failures)
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # `make test` has a disk that is full
 def test_files_that_may_not_grow(write_photos, tmp_path: Path, record_property) -> None:  # type: ignore[no-untyped-def]
     """A limit on the size of a file, which meets the pairs, the journal, the manifest and the report in turn."""
     archive = write_photos({f"{number}.jpg": number for number in range(60)})
@@ -269,7 +269,7 @@ def test_files_that_may_not_grow(write_photos, tmp_path: Path, record_property) 
     assert photomend(*line, tmp_path / "whole").code == 0
     sizes = sorted({path.stat().st_size for path in (tmp_path / "whole").rglob("*")} - {0})
     sizes = [size for size in sizes if size > 1000]  # what a command says must fit into a file, too
-    limits = [1000, *np.random.default_rng(7).permutation([size - 1 for size in sizes])[: counts(1, 20)], sizes[-1] - 1]
+    limits = [1000, *np.random.default_rng(7).permutation([size - 1 for size in sizes])[:20], sizes[-1] - 1]
     for limit in map(int, limits):
 
         def limited(limit: int = limit) -> None:

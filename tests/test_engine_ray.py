@@ -169,7 +169,7 @@ def test_the_same_bytes_as_local_processes(tmp_path: Path, samples: list[Path]) 
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_build_gives_the_same_bytes(tmp_path: Path, samples: list[Path]) -> None:
     from dataset_tools.build import build_dataset
     from dataset_tools.recipe import Recipe

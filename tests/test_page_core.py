@@ -205,7 +205,7 @@ def photos_with_regions() -> list[Rgb]:
     large = laid(rgb, box(rgb, 0.1, 0.1, 0.9, 0.9), Grid(132, 11, 17))
     halved = jpeg(laid(rgb, box(rgb, 0.15, 0.2, 0.9, 0.8), Grid(80, 10, 0)), 88)  # as they once were
     resized = []
-    for number, (block, side) in enumerate(((12, 700), (16, 900), (24, 610), (32, 500))):
+    for number, (block, side) in enumerate(((12, 700), (16, 900), (24, 610), (32, 500))[: 4 if SOAK else 2]):
         rgb, method = photo(3 * number, 768), cv2.INTER_AREA if side < 768 else cv2.INTER_CUBIC
         part = ellipse(rgb) if number % 2 else box(rgb, 0.1, 0.2, 0.7, 0.8)
         resized.append(np.asarray(cv2.resize(laid(rgb, part, Grid(block, 3, 5)), (side, side), interpolation=method)))
